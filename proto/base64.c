@@ -91,6 +91,17 @@ last_quantum(const char *t, int32_t *ret_bits)
 	return bytes;
 }
 
+/* Bytes in n > 0 characters, so that a buffer of just that size suffices. */
+static size_t
+decoded_size(const char *text, size_t n)
+{
+	size_t size = n / 4 * 3;
+
+	if (text[n - 1] == '=')
+		size -= text[n - 2] == '=' ? 2 : 1;
+	return size;
+}
+
 int
 base64_decode(struct buf *out, const char *text, size_t n)
 {
@@ -103,7 +114,7 @@ base64_decode(struct buf *out, const char *text, size_t n)
 		return -EINVAL;
 	if (n == 0)
 		return 0;
-	r = buf_reserve(out, n / 4 * 3, &q);
+	r = buf_reserve(out, decoded_size(text, n), &q);
 	if (r < 0)
 		return r;
 	for (i = 0; i + 4 < n; i += 4) {

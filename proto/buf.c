@@ -1,18 +1,20 @@
 #include "proto/buf.h"
 
 #include <errno.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "proto/banned.h"
 
-#define BUF_FIRST 256 /* smallest allocation */
+#define BUF_FIRST 256            /* smallest allocation */
+#define BUF_MAX   (SIZE_MAX / 4) /* so that no sum of sizes wraps */
 
 void
 buf_init(struct buf *b, size_t max)
 {
-	*b = (struct buf){ .max = max };
+	*b = (struct buf){ .max = max < BUF_MAX ? max : BUF_MAX };
 }
 
 void

@@ -21,11 +21,11 @@ void buf_init(struct buf *b, size_t max);
 void buf_release(struct buf *b); /* wipes, frees, usable again */
 void buf_clear(struct buf *b);   /* empties, keeps the memory */
 
-/* The bytes in use; not NUL-terminated. */
+/* The bytes in use; not NUL-terminated, and NULL while nothing was added. */
 static inline char *
 buf_head(const struct buf *b)
 {
-	return b->data + b->off;
+	return b->data ? b->data + b->off : NULL;
 }
 
 /* Makes room for n more bytes and returns where they go; then buf_commit. */

@@ -25,7 +25,7 @@ struct check {
 	const char *reason; /* set once, with p at the fault */
 	struct name *names;
 	size_t name_count, name_alloc;
-	size_t values;
+	size_t values, max_values;
 	bool nul_name;
 };
 
@@ -165,8 +165,8 @@ check_string(struct check *c)
 				return false;
 			continue;
 		}
-		n = utf8_sequence((const unsigned char *)c->p,
-		    (size_t)(c->end - c->p));
+		n = utf8_sequence(
+		    (const unsigned char *)c->p, (size_t)(c->end - c->p));
 		if (n == 0)
 			return fail(c, c->p, "not UTF-8");
 		c->p += n;
@@ -299,12 +299,13 @@ push_name(struct check *c, const char *text)
 static bool
 pop_names(struct check *c, size_t base)
 {
-	struct name *n = c->names + base;
 	size_t i, count = c->name_count - base;
+	struct name *n;
 
 	c->name_count = base;
 	if (count < 2)
 		return true;
+	n = c->names + base;
 	qsort(n, count, sizeof(*n), name_compare);
 	for (i = 1; i < count; i++)
 		if (name_compare(&n[i - 1], &n[i]) == 0)
@@ -386,7 +387,7 @@ check_value(struct check *c, int depth)
 	skip_space(c);
 	if (c->p >= c->end)
 		return fail(c, c->p, "value expected");
-	if (++c->values > LIMIT_JSON_VALUES)
+	if (++c->values > c->max_values)
 		return fail(c, c->p, "too many values");
 	switch (*c->p) {
 	case '{':
@@ -411,7 +412,13 @@ check_value(struct check *c, int depth)
 int
 json_check(const char *text, size_t len, struct json_check_fault *ret)
 {
-	struct check c = { .start = text, .p = text, .end = text + len };
+	struct check c = {
+		.start = text,
+		.p = text,
+		.end = text + len,
+		.max_values =
+		    len / 16 > LIMIT_JSON_VALUES ? len / 16 : LIMIT_JSON_VALUES,
+	};
 	bool ok;
 
 	ok = check_value(&c, 0);
@@ -439,6 +446,16 @@ skip_string(const char *p)
 	return p + 1;
 }
 
+/* Behind one punctuation mark, or a number or word with it. */
+static const char *
+skip_scalar(const char *p, const char *end)
+{
+	for (p++; p < end; p++)
+		if (strchr(",:[]{}\" \t\n\r", *p) != NULL)
+			break;
+	return p;
+}
+
 /* Behind the value that starts at p, in text that was checked. */
 static const char *
 skip_value(const char *p, const char *end)
@@ -446,18 +463,24 @@ skip_value(const char *p, const char *end)
 	int depth = 0;
 
 	do {
-		if (*p == '"') {
+		switch (*p) {
+		case '"':
 			p = skip_string(p);
-			continue;
-		}
-		if (*p == '{' || *p == '[')
+			break;
+		case '{':
+		case '[':
 			depth++;
-		else if (*p == '}' || *p == ']')
+			p++;
+			break;
+		case '}':
+		case ']':
 			depth--;
-		p++;
-	} while (p < end &&
-	    (depth > 0 || (strchr(",]} \t\n\r", *p) == NULL &&
-			      p[-1] != '}' && p[-1] != ']' && p[-1] != '"')));
+			p++;
+			break;
+		default:
+			p = skip_scalar(p, end);
+		}
+	} while (depth > 0);
 	return p;
 }
 
@@ -503,7 +526,7 @@ json_member_text(const char *text, size_t len, const char *name,
 		struct name have = { 0, p + 1, skip_string(p) - 1 };
 		const char *value;
 
-		p = skip_blank(have.end + 1, end);     /* the colon */
+		p = skip_blank(have.end + 1, end); /* the colon */
 		value = skip_blank(p + 1, end);
 		p = skip_value(value, end);
 		if (name_compare(&have, &wanted) == 0) {

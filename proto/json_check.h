@@ -6,7 +6,7 @@
  * Accepted is exactly one value, with white space around it: valid UTF-8
  * (no surrogates, no overlong forms; escaped surrogates only in pairs), no
  * duplicate names in an object, at most LIMIT_JSON_DEPTH levels of nesting and
- * LIMIT_JSON_VALUES values.
+ * LIMIT_JSON_VALUES values, or one in 16 bytes where that is more.
  */
 #ifndef PROTO_JSON_CHECK_H
 #define PROTO_JSON_CHECK_H

@@ -1,6 +1,7 @@
 #include "proto/jx.h"
 
 #include <errno.h>
+#include <math.h>
 #include <string.h>
 
 #include <json-c/json.h>
@@ -30,7 +31,8 @@ jx_parse(const char *text, size_t len, struct json_check_fault *ret_fault)
 	/* A bare number ends only when json-c sees what follows it. */
 	if (json_tokener_get_error(tok) == json_tokener_continue)
 		value = json_tokener_parse_ex(tok, "", 1);
-	if (value == NULL && json_tokener_get_error(tok) != json_tokener_success)
+	if (value == NULL &&
+	    json_tokener_get_error(tok) != json_tokener_success)
 		ret_fault->reason = "out of memory";
 	json_tokener_free(tok);
 	return value;
@@ -45,16 +47,22 @@ jx_get(struct json_object *o, const char *key, struct json_object **ret)
 }
 
 const char *
+jx_bytes_of(struct json_object *value, size_t *ret_len)
+{
+	if (!json_object_is_type(value, json_type_string))
+		return NULL;
+	*ret_len = (size_t)json_object_get_string_len(value);
+	return json_object_get_string(value);
+}
+
+const char *
 jx_text_of(struct json_object *value, size_t *ret_len)
 {
 	const char *s;
 	size_t n;
 
-	if (!json_object_is_type(value, json_type_string))
-		return NULL;
-	s = json_object_get_string(value);
-	n = (size_t)json_object_get_string_len(value);
-	if (memchr(s, '\0', n) != NULL)
+	s = jx_bytes_of(value, &n);
+	if (s == NULL || memchr(s, '\0', n) != NULL)
 		return NULL;
 	if (ret_len != NULL)
 		*ret_len = n;
@@ -69,6 +77,9 @@ jx_int_of(struct json_object *value, int64_t min, int64_t max, int64_t *ret)
 	if (!json_object_is_type(value, json_type_int))
 		return -EINVAL;
 	n = json_object_get_int64(value);
+	/* json-c gives these two for whatever lies beyond them as well. */
+	if (n == INT64_MIN || json_object_get_uint64(value) > INT64_MAX)
+		return -ERANGE;
 	if (n < min || n > max)
 		return -ERANGE;
 	*ret = n;
@@ -126,13 +137,15 @@ double
 jx_double(struct json_object *o, const char *key, double absent)
 {
 	struct json_object *v;
+	double n;
 
 	if (!jx_get(o, key, &v))
 		return absent;
 	if (!json_object_is_type(v, json_type_int) &&
 	    !json_object_is_type(v, json_type_double))
 		return absent;
-	return json_object_get_double(v);
+	n = json_object_get_double(v);
+	return isfinite(n) ? n : absent;
 }
 
 void
@@ -162,7 +175,8 @@ jx_add_int(struct json_object *o, const char *key, int64_t n)
 void
 jx_add_double(struct json_object *o, const char *key, double n)
 {
-	jx_add(o, key, json_object_new_double(n));
+	/* json-c would print the words NaN and Infinity, which are no JSON. */
+	jx_add(o, key, isfinite(n) ? json_object_new_double(n) : NULL);
 }
 
 void

@@ -21,8 +21,8 @@ struct json_object;
  * Parses text that json_check() accepts. NULL when it does not, with the
  * fault set; or when there is no memory, with the fault's reason saying so.
  */
-struct json_object *jx_parse(const char *text, size_t len,
-    struct json_check_fault *ret_fault);
+struct json_object *jx_parse(
+    const char *text, size_t len, struct json_check_fault *ret_fault);
 
 /* Whether the member exists; a JSON null exists with *ret NULL. */
 bool jx_get(struct json_object *o, const char *key, struct json_object **ret);
@@ -32,7 +32,10 @@ const char *jx_str(struct json_object *o, const char *key);
 struct json_object *jx_obj(struct json_object *o, const char *key);
 struct json_object *jx_arr(struct json_object *o, const char *key);
 
-/* 0, -ENOENT when absent, -EINVAL when no whole number, -ERANGE. */
+/*
+ * 0, -ENOENT when absent, -EINVAL when no whole number (1.0 is none), -ERANGE.
+ * INT64_MIN itself is out of range: json-c cannot tell it from what is below.
+ */
 int jx_int(struct json_object *o, const char *key, int64_t min, int64_t max,
     int64_t *ret);
 
@@ -41,17 +44,20 @@ bool jx_bool(struct json_object *o, const char *key, bool absent);
 
 /* The value itself: a string without NUL, or NULL; its length with it. */
 const char *jx_text_of(struct json_object *value, size_t *ret_len);
-int jx_int_of(struct json_object *value, int64_t min, int64_t max,
-    int64_t *ret);
+/* A string's bytes, which may be NUL; NULL when it is no string. */
+const char *jx_bytes_of(struct json_object *value, size_t *ret_len);
+int jx_int_of(
+    struct json_object *value, int64_t min, int64_t max, int64_t *ret);
 
-/* A number of any kind as a double; `absent` when it is none. */
+/* A number as a double; `absent` when it is none or too large for one. */
 double jx_double(struct json_object *o, const char *key, double absent);
 
 void jx_add(struct json_object *o, const char *key, struct json_object *value);
 void jx_add_str(struct json_object *o, const char *key, const char *s);
-void jx_add_strn(struct json_object *o, const char *key, const char *s,
-    size_t n);
+void jx_add_strn(
+    struct json_object *o, const char *key, const char *s, size_t n);
 void jx_add_int(struct json_object *o, const char *key, int64_t n);
+/* Infinity and NaN become null. */
 void jx_add_double(struct json_object *o, const char *key, double n);
 void jx_add_bool(struct json_object *o, const char *key, bool b);
 void jx_add_null(struct json_object *o, const char *key);

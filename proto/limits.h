@@ -17,7 +17,10 @@
 /* Nesting of arrays and objects: our own messages need 5, json-c allows 32. */
 #define LIMIT_JSON_DEPTH 32
 
-/* Values in one message: json-c spends about 100 bytes on each. */
+/*
+ * Values in one message: json-c spends about 100 bytes on each. Texts above
+ * LIMIT_REQUEST_LINE, which only upstream and wrennd send, may hold more.
+ */
 #define LIMIT_JSON_VALUES 65536
 
 /* Requests in one batch, as many as one client may have in flight at once. */
@@ -49,7 +52,7 @@
 /* Answers queued for all clients of one user id. */
 #define LIMIT_OUTPUT_PER_UID (64 * 1024 * 1024)
 
-/* A client above LIMIT_OUTPUT_SOFT that reads nothing for so long is dropped. */
+/* A client above LIMIT_OUTPUT_SOFT that reads nothing so long is dropped. */
 #define LIMIT_STALL_MS 60000
 
 /* Requests of one client that are started in one turn of the loop. */

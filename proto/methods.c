@@ -107,8 +107,8 @@ static const struct param call_cancel_params[] = {
 /* clang-format on */
 
 static const struct method table[METHOD_COUNT] = {
-#define METHOD(sym, name, access, hangup, fds, summary, result)                \
-	[METHOD_##sym] = { name, access, hangup, fds, summary, result,         \
+#define METHOD(sym, name, access, hangup, fds, summary, result)        \
+	[METHOD_##sym] = { name, access, hangup, fds, summary, result, \
 		sym##_params },
 #include "proto/methods.def"
 #undef METHOD
@@ -173,8 +173,8 @@ check_length(const struct param *p, size_t n, struct rpc_error *ret)
 }
 
 static int
-check_string(const struct param *p, struct json_object *v,
-    struct rpc_error *ret)
+check_string(
+    const struct param *p, struct json_object *v, struct rpc_error *ret)
 {
 	const char *s;
 	size_t n;
@@ -216,8 +216,8 @@ check_int(const struct param *p, struct json_object *v, struct rpc_error *ret)
 }
 
 static int
-check_strings(const struct param *p, struct json_object *v,
-    struct rpc_error *ret)
+check_strings(
+    const struct param *p, struct json_object *v, struct rpc_error *ret)
 {
 	size_t i, n, len;
 
@@ -261,8 +261,7 @@ check_map(const struct param *p, struct json_object *v, struct rpc_error *ret)
 		    "parameter %s may hold %d members", p->name, LIMIT_ENVS);
 		return -EINVAL;
 	}
-	json_object_object_foreach(v, key, value)
-	{
+	json_object_object_foreach(v, key, value) {
 		if (jx_text_of(value, &len) != NULL && (int64_t)len <= p->max)
 			continue;
 		rpc_error_set_param(ret, p->name,
@@ -275,19 +274,18 @@ check_map(const struct param *p, struct json_object *v, struct rpc_error *ret)
 }
 
 static int
-check_type(const struct param *p, bool ok,
-    const char *wanted, struct rpc_error *ret)
+check_type(
+    const struct param *p, bool ok, const char *wanted, struct rpc_error *ret)
 {
 	if (ok)
 		return 0;
-	rpc_error_set_param(ret, p->name, "parameter %s must be %s", p->name,
-	    wanted);
+	rpc_error_set_param(
+	    ret, p->name, "parameter %s must be %s", p->name, wanted);
 	return -EINVAL;
 }
 
 static int
-check_param(const struct param *p, struct json_object *v,
-    struct rpc_error *ret)
+check_param(const struct param *p, struct json_object *v, struct rpc_error *ret)
 {
 	switch (p->type) {
 	case PARAM_STRING:
@@ -301,12 +299,11 @@ check_param(const struct param *p, struct json_object *v,
 	case PARAM_MAP:
 		return check_map(p, v, ret);
 	case PARAM_BOOL:
-		return check_type(p,
-		    json_object_is_type(v, json_type_boolean),
+		return check_type(p, json_object_is_type(v, json_type_boolean),
 		    "true or false", ret);
 	case PARAM_OBJECT:
-		return check_type(p,
-		    json_object_is_type(v, json_type_object), "an object", ret);
+		return check_type(p, json_object_is_type(v, json_type_object),
+		    "an object", ret);
 	case PARAM_ID:
 		return check_type(p,
 		    json_object_is_type(v, json_type_string) ||
@@ -329,8 +326,8 @@ param_by_name(const struct method *m, const char *name)
 }
 
 int
-method_check_params(const struct method *m, struct json_object *params,
-    struct rpc_error *ret)
+method_check_params(
+    const struct method *m, struct json_object *params, struct rpc_error *ret)
 {
 	const struct param *p;
 	struct json_object *v;
@@ -342,8 +339,7 @@ method_check_params(const struct method *m, struct json_object *params,
 		return -EINVAL;
 	}
 	if (params != NULL) {
-		json_object_object_foreach(params, key, value)
-		{
+		json_object_object_foreach(params, key, value) {
 			p = param_by_name(m, key);
 			if (p == NULL) {
 				rpc_error_set_param(ret, key,
@@ -356,7 +352,8 @@ method_check_params(const struct method *m, struct json_object *params,
 		}
 	}
 	for (p = m->params; p->name != NULL; p++) {
-		if ((p->flags & PARAM_REQUIRED) && !jx_get(params, p->name, &v)) {
+		if ((p->flags & PARAM_REQUIRED) &&
+		    !jx_get(params, p->name, &v)) {
 			rpc_error_set_param(ret, p->name,
 			    "%s needs the parameter %s", m->name, p->name);
 			return -EINVAL;

@@ -34,8 +34,8 @@ enum hangup {
 };
 
 enum param_type {
-	PARAM_STRING,  /* min..max bytes */
-	PARAM_INT,     /* min..max */
+	PARAM_STRING, /* min..max bytes */
+	PARAM_INT,    /* min..max */
 	PARAM_BOOL,
 	PARAM_CAPSULE, /* ID, unambiguous ID prefix, or name */
 	PARAM_ENUM,    /* one of `choices`, separated by | */
@@ -78,8 +78,8 @@ const char *hangup_name(enum hangup hangup);
  * Checks params (NULL for none) against the row: no unknown one, none
  * missing, each of its type and range. 0, or -EINVAL with *ret filled.
  */
-int method_check_params(const struct method *m, struct json_object *params,
-    struct rpc_error *ret);
+int method_check_params(
+    const struct method *m, struct json_object *params, struct rpc_error *ret);
 
 /* The OpenRPC 1.2.6 document of all methods; the caller's. */
 struct json_object *methods_openrpc(const char *version);

@@ -16,8 +16,8 @@ add_choices(struct json_object *schema, const char *choices)
 
 	for (;; choices += n + 1) {
 		n = strcspn(choices, "|");
-		json_object_array_add(list,
-		    json_object_new_string_len(choices, (int)n));
+		json_object_array_add(
+		    list, json_object_new_string_len(choices, (int)n));
 		if (choices[n] == '\0')
 			break;
 	}
@@ -120,8 +120,8 @@ methods_openrpc(const char *version)
 	jx_add_str(info, "title", "wrennd");
 	jx_add_str(info, "version", version);
 	for (i = 0; i < METHOD_COUNT; i++)
-		json_object_array_add(list,
-		    method_openrpc(method_by_id((enum method_id)i)));
+		json_object_array_add(
+		    list, method_openrpc(method_by_id((enum method_id)i)));
 	jx_add_str(o, "openrpc", "1.2.6");
 	jx_add(o, "info", info);
 	jx_add(o, "methods", list);

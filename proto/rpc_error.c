@@ -6,12 +6,13 @@
 
 #include <json-c/json.h>
 
+#include "proto/json_check.h"
 #include "proto/jx.h"
 
 #include "proto/banned.h"
 
 static const struct rpc_error_row rows[RPC_ERRNO_COUNT] = {
-#define ERROR(sym, name, code, class, exit, retryable, meaning)                \
+#define ERROR(sym, name, code, class, exit, retryable, meaning) \
 	[RPC_##sym] = { name, code, class, exit, retryable, meaning },
 #include "proto/errors.def"
 #undef ERROR
@@ -91,8 +92,8 @@ rpc_error_set(struct rpc_error *e, enum rpc_errno kind, const char *fmt, ...)
 }
 
 void
-rpc_error_set_param(struct rpc_error *e, const char *param, const char *fmt,
-    ...)
+rpc_error_set_param(
+    struct rpc_error *e, const char *param, const char *fmt, ...)
 {
 	va_list ap;
 
@@ -149,6 +150,24 @@ rpc_errno_from_upstream(int http_status, const char *code)
 	return kind_of_status(http_status);
 }
 
+/*
+ * Adds a text that may have been cut inside a character, or that came from
+ * elsewhere: each byte that is not UTF-8 becomes a question mark, since the
+ * whole line would be no JSON with it.
+ */
+static void
+add_text(struct json_object *o, const char *key, const char *text)
+{
+	char clean[LIMIT_ERROR_MESSAGE];
+	size_t i, n;
+
+	snprintf(clean, sizeof(clean), "%s", text);
+	n = strlen(clean);
+	for (i = 0; (i += utf8_valid_prefix(clean + i, n - i)) < n;)
+		clean[i] = '?';
+	jx_add_strn(o, key, clean, n);
+}
+
 struct json_object *
 rpc_error_to_json(const struct rpc_error *e, const char *request)
 {
@@ -157,16 +176,16 @@ rpc_error_to_json(const struct rpc_error *e, const char *request)
 	struct json_object *data = json_object_new_object();
 
 	jx_add_int(o, "code", row->code);
-	jx_add_str(o, "message", e->message);
+	add_text(o, "message", e->message);
 	jx_add_str(data, "name", row->name);
 	if (row->sdk_class[0] != '\0')
 		jx_add_str(data, "class", row->sdk_class);
 	if (e->http_status != 0)
 		jx_add_int(data, "http_status", e->http_status);
 	if (e->upstream_code[0] != '\0')
-		jx_add_str(data, "upstream_code", e->upstream_code);
+		add_text(data, "upstream_code", e->upstream_code);
 	if (e->param[0] != '\0')
-		jx_add_str(data, "param", e->param);
+		add_text(data, "param", e->param);
 	jx_add_bool(data, "retryable", row->retryable);
 	if (request != NULL)
 		jx_add_str(data, "request", request);
@@ -191,8 +210,8 @@ rpc_error_from_json(struct rpc_error *e, struct json_object *o)
 		e->kind = rpc_errno_by_name(name);
 	if (e->kind == RPC_OK)
 		e->kind = jx_int(o, "code", INT32_MIN, INT32_MAX, &n) == 0
-		    ? rpc_errno_by_code((int)n)
-		    : RPC_PROTOCOL;
+			      ? rpc_errno_by_code((int)n)
+			      : RPC_PROTOCOL;
 	snprintf(e->message, sizeof(e->message), "%s",
 	    message ? message : rpc_error_row(e->kind)->meaning);
 	if (jx_int(data, "http_status", 0, 999, &n) == 0)
@@ -201,7 +220,7 @@ rpc_error_from_json(struct rpc_error *e, struct json_object *o)
 		snprintf(e->upstream_code, sizeof(e->upstream_code), "%s",
 		    jx_str(data, "upstream_code"));
 	if (jx_str(data, "param") != NULL)
-		snprintf(e->param, sizeof(e->param), "%s",
-		    jx_str(data, "param"));
+		snprintf(
+		    e->param, sizeof(e->param), "%s", jx_str(data, "param"));
 	e->extra = json_object_get(data);
 }

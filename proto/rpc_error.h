@@ -18,16 +18,16 @@ struct json_object;
  */
 enum exit_status {
 	EXIT_OK = 0,
-	EXIT_FAILED = 1,      /* anything without a number of its own */
-	EXIT_INVALID = 2,     /* wrong usage or parameters */
+	EXIT_FAILED = 1,  /* anything without a number of its own */
+	EXIT_INVALID = 2, /* wrong usage or parameters */
 	EXIT_NOT_FOUND = 3,
 	EXIT_CONFLICT = 4,
-	EXIT_AUTH = 5,        /* no credential, or not accepted */
+	EXIT_AUTH = 5, /* no credential, or not accepted */
 	EXIT_FORBIDDEN = 6,
-	EXIT_UPSTREAM = 7,    /* the server failed or cannot be reached */
+	EXIT_UPSTREAM = 7, /* the server failed or cannot be reached */
 	EXIT_TIMEOUT = 8,
-	EXIT_UNKNOWN = 9,     /* it may have happened: look before a retry */
-	EXIT_UNAVAILABLE = 10,/* wrennd itself cannot be used */
+	EXIT_UNKNOWN = 9,      /* it may have happened: look before a retry */
+	EXIT_UNAVAILABLE = 10, /* wrennd itself cannot be used */
 	EXIT_LIMIT = 11,
 	EXIT_CANCELLED = 12,
 	EXIT_OWN_FAILURE = 125,
@@ -87,8 +87,8 @@ void rpc_error_release(struct rpc_error *e);
 enum rpc_errno rpc_errno_from_upstream(int http_status, const char *code);
 
 /* To and from the "error" member of an answer; `request` may be NULL. */
-struct json_object *rpc_error_to_json(const struct rpc_error *e,
-    const char *request);
+struct json_object *rpc_error_to_json(
+    const struct rpc_error *e, const char *request);
 void rpc_error_from_json(struct rpc_error *e, struct json_object *o);
 
 #endif

@@ -4,6 +4,8 @@
 
 #include "proto/banned.h"
 
+#define KEEP_ALLOC (64 * 1024) /* an empty buffer keeps no more than that */
+
 void
 rpc_frame_init(struct rpc_frame *f, size_t max_line)
 {
@@ -18,22 +20,30 @@ rpc_frame_release(struct rpc_frame *f)
 	buf_release(&f->in);
 }
 
+/* A long line's memory is not kept for the short ones that follow. */
+static void
+shrink(struct rpc_frame *f)
+{
+	if (f->in.len == 0 && f->in.alloc > KEEP_ALLOC)
+		buf_release(&f->in);
+}
+
 /* Gives up the line handed out last. */
 static void
 drop_taken(struct rpc_frame *f)
 {
 	if (f->taken == 0)
 		return;
+	/* It may have held a key. */
+	explicit_bzero(buf_head(&f->in), f->taken);
 	buf_consume(&f->in, f->taken);
 	f->taken = 0;
-	/* A long line's memory is not kept for the next short ones. */
-	if (f->in.len == 0 && f->in.alloc > 64 * 1024)
-		buf_release(&f->in);
+	shrink(f);
 }
 
 int
-rpc_frame_reserve(struct rpc_frame *f, size_t want, char **ret_space,
-    size_t *ret_size)
+rpc_frame_reserve(
+    struct rpc_frame *f, size_t want, char **ret_space, size_t *ret_size)
 {
 	size_t room;
 
@@ -53,12 +63,12 @@ rpc_frame_commit(struct rpc_frame *f, size_t n)
 static void
 skip_rest(struct rpc_frame *f)
 {
-	const char *nl = f->in.len > 0
-	    ? memchr(buf_head(&f->in), '\n', f->in.len)
-	    : NULL;
+	const char *nl =
+	    f->in.len > 0 ? memchr(buf_head(&f->in), '\n', f->in.len) : NULL;
 
 	if (nl == NULL) {
 		buf_consume(&f->in, f->in.len);
+		shrink(f);
 		return;
 	}
 	buf_consume(&f->in, (size_t)(nl - buf_head(&f->in)) + 1);

@@ -31,12 +31,12 @@ void rpc_frame_release(struct rpc_frame *f);
  * Where to read to: at least 1 byte and at most `want`; then commit what
  * was read. -ENOSPC never comes while lines are taken until RPC_FRAME_MORE.
  */
-int rpc_frame_reserve(struct rpc_frame *f, size_t want, char **ret_space,
-    size_t *ret_size);
+int rpc_frame_reserve(
+    struct rpc_frame *f, size_t want, char **ret_space, size_t *ret_size);
 void rpc_frame_commit(struct rpc_frame *f, size_t n);
 
 /* The line stays valid until the next call on f. */
-enum rpc_frame_result rpc_frame_next(struct rpc_frame *f,
-    const char **ret_line, size_t *ret_len);
+enum rpc_frame_result rpc_frame_next(
+    struct rpc_frame *f, const char **ret_line, size_t *ret_len);
 
 #endif

@@ -12,8 +12,13 @@
 
 #include "proto/banned.h"
 
+/* Of a request; an answer may have more, from a newer wrennd. */
 static const char *const known_members[] = {
-	"jsonrpc", "id", "method", "params", "fds", "result", "error",
+	"jsonrpc",
+	"id",
+	"method",
+	"params",
+	"fds",
 };
 
 static void
@@ -68,8 +73,8 @@ take_fds(struct rpc_msg *m, struct json_object *o)
 	if (!jx_get(o, "fds", &fds))
 		return true;
 	n = json_object_is_type(fds, json_type_array)
-	    ? json_object_array_length(fds)
-	    : 0;
+		? json_object_array_length(fds)
+		: 0;
 	if (n < 1 || n > LIMIT_FDS) {
 		bad(m, "fds must be an array of 1 to 3 names");
 		return false;
@@ -101,8 +106,7 @@ take_request(struct rpc_msg *m, struct json_object *o)
 		bad(m, "params must be an object");
 		return;
 	}
-	json_object_object_foreach(o, key, value)
-	{
+	json_object_object_foreach(o, key, value) {
 		(void)value;
 		if (!known_member(key)) {
 			bad(m, "the request has an unknown member");
@@ -111,8 +115,8 @@ take_request(struct rpc_msg *m, struct json_object *o)
 	}
 	if (!take_fds(m, o))
 		return;
-	m->kind = jx_get(o, "id", &v) ? RPC_KIND_REQUEST
-				      : RPC_KIND_NOTIFICATION;
+	m->kind =
+	    jx_get(o, "id", &v) ? RPC_KIND_REQUEST : RPC_KIND_NOTIFICATION;
 }
 
 static void
@@ -129,8 +133,8 @@ take_answer(struct rpc_msg *m, struct json_object *o)
 
 /* One message, whose text is a part of the line. */
 static void
-msg_parse(struct rpc_msg *m, struct json_object *o, const char *text,
-    size_t len)
+msg_parse(
+    struct rpc_msg *m, struct json_object *o, const char *text, size_t len)
 {
 	struct json_object *v;
 	const char *version;
@@ -182,13 +186,13 @@ rpc_line_parse(struct rpc_line *line, const char *text, size_t len)
 	*line = (struct rpc_line){ 0 };
 	line->root = jx_parse(text, len, &fault);
 	if (fault.reason != NULL) {
-		rpc_error_set(&line->fault, RPC_PARSE, "not JSON: %s at byte %zu",
-		    fault.reason, fault.offset);
+		rpc_error_set(&line->fault, RPC_PARSE,
+		    "not JSON: %s at byte %zu", fault.reason, fault.offset);
 		return;
 	}
 	if (fault.nul_name) {
-		rpc_error_set(&line->fault, RPC_INVALID_REQUEST,
-		    "a name holds U+0000");
+		rpc_error_set(
+		    &line->fault, RPC_INVALID_REQUEST, "a name holds U+0000");
 		return;
 	}
 	if (json_object_is_type(line->root, json_type_array)) {
@@ -208,57 +212,85 @@ rpc_line_release(struct rpc_line *line)
 	*line = (struct rpc_line){ 0 };
 }
 
-int
-rpc_print_request(struct buf *out, const char *id, const char *method,
-    struct json_object *params, const char *const *fds, int fd_count)
+/* Takes back what a message added before it failed to fit. */
+static int
+all_or_nothing(struct buf *out, size_t len_before, int r)
+{
+	if (r < 0)
+		out->len = len_before;
+	return r;
+}
+
+static int
+print_fds(struct buf *out, const char *const *fds, int fd_count)
 {
 	int i, r;
 
-	if ((r = buf_adds(out, "{\"jsonrpc\":\"2.0\"")) < 0)
-		return r;
-	if (id != NULL && (r = buf_addf(out, ",\"id\":%s", id)) < 0)
-		return r;
-	if ((r = buf_adds(out, ",\"method\":")) < 0 ||
-	    (r = jx_print_string(out, method, strlen(method))) < 0)
-		return r;
-	if (params != NULL && ((r = buf_adds(out, ",\"params\":")) < 0 ||
-				  (r = jx_print(out, params)) < 0))
-		return r;
 	for (i = 0; i < fd_count; i++)
 		if ((r = buf_adds(out, i == 0 ? ",\"fds\":[" : ",")) < 0 ||
 		    (r = jx_print_string(out, fds[i], strlen(fds[i]))) < 0)
 			return r;
-	return buf_adds(out, fd_count > 0 ? "]}" : "}");
+	return fd_count > 0 ? buf_adds(out, "]") : 0;
+}
+
+int
+rpc_print_request(struct buf *out, const char *id, const char *method,
+    struct json_object *params, const char *const *fds, int fd_count)
+{
+	size_t before = out->len;
+	int r;
+
+	r = buf_adds(out, "{\"jsonrpc\":\"2.0\"");
+	if (r == 0 && id != NULL)
+		r = buf_addf(out, ",\"id\":%s", id);
+	if (r == 0 && (r = buf_adds(out, ",\"method\":")) == 0)
+		r = jx_print_string(out, method, strlen(method));
+	if (r == 0 && params != NULL &&
+	    (r = buf_adds(out, ",\"params\":")) == 0)
+		r = jx_print(out, params);
+	if (r == 0 && (r = print_fds(out, fds, fd_count)) == 0)
+		r = buf_adds(out, "}");
+	return all_or_nothing(out, before, r);
 }
 
 static int
 print_head(struct buf *out, const char *id, const char *member)
 {
-	return buf_addf(out, "{\"jsonrpc\":\"2.0\",\"id\":%s,\"%s\":", id,
-	    member);
+	return buf_addf(
+	    out, "{\"jsonrpc\":\"2.0\",\"id\":%s,\"%s\":", id, member);
 }
 
 int
-rpc_print_result_text(struct buf *out, const char *id, const char *json,
-    size_t len)
+rpc_print_result_text(
+    struct buf *out, const char *id, const char *json, size_t len)
 {
+	size_t before = out->len;
 	int r;
 
-	if ((r = print_head(out, id, "result")) < 0 ||
-	    (r = buf_add(out, json, len)) < 0)
-		return r;
-	return buf_adds(out, "}");
+	if ((r = print_head(out, id, "result")) == 0 &&
+	    (r = buf_add(out, json, len)) == 0)
+		r = buf_adds(out, "}");
+	return all_or_nothing(out, before, r);
+}
+
+/* A head, a value and the end; the value is printed by json-c. */
+static int
+print_answer(
+    struct buf *out, const char *id, const char *member, struct json_object *v)
+{
+	size_t before = out->len;
+	int r;
+
+	if ((r = print_head(out, id, member)) == 0 &&
+	    (r = jx_print(out, v)) == 0)
+		r = buf_adds(out, "}");
+	return all_or_nothing(out, before, r);
 }
 
 int
 rpc_print_result(struct buf *out, const char *id, struct json_object *v)
 {
-	int r;
-
-	if ((r = print_head(out, id, "result")) < 0 ||
-	    (r = jx_print(out, v)) < 0)
-		return r;
-	return buf_adds(out, "}");
+	return print_answer(out, id, "result", v);
 }
 
 int
@@ -266,11 +298,8 @@ rpc_print_error(struct buf *out, const char *id, const struct rpc_error *e,
     const char *request)
 {
 	struct json_object *o = rpc_error_to_json(e, request);
-	int r;
+	int r = print_answer(out, id, "error", o);
 
-	if ((r = print_head(out, id, "error")) == 0 &&
-	    (r = jx_print(out, o)) == 0)
-		r = buf_adds(out, "}");
 	json_object_put(o);
 	return r;
 }

@@ -51,13 +51,13 @@ void rpc_line_release(struct rpc_line *line);
 
 /*
  * Messages to text, without the newline. `id` is JSON text, "null" when it is
- * not known. Each returns 0, -ENOSPC or -ENOMEM.
+ * not known. Each returns 0, or -ENOSPC or -ENOMEM and adds nothing.
  */
 int rpc_print_request(struct buf *out, const char *id, const char *method,
     struct json_object *params, const char *const *fds, int fd_count);
 int rpc_print_result(struct buf *out, const char *id, struct json_object *v);
-int rpc_print_result_text(struct buf *out, const char *id, const char *json,
-    size_t len);
+int rpc_print_result_text(
+    struct buf *out, const char *id, const char *json, size_t len);
 int rpc_print_error(struct buf *out, const char *id, const struct rpc_error *e,
     const char *request);
 

@@ -7,7 +7,7 @@
 #include "proto/banned.h"
 
 /* Says so without allocating, then leaves a core where cores are allowed. */
-static void __attribute__((noreturn))
+static _Noreturn void
 out_of_memory(void)
 {
 	fputs("out of memory\n", stderr);

@@ -1,0 +1,74 @@
+/*
+ * The Wrenn API (docs: the server's openapi.yaml): requests out, answers into
+ * JSON or errors. Pure: it neither sends nor waits.
+ */
+#ifndef DAEMON_API_H
+#define DAEMON_API_H
+
+#include <stdbool.h>
+
+#include "proto/rpc_error.h"
+
+struct capsule_row;
+struct json_object;
+struct upstream_answer;
+struct upstream_request;
+
+/* "cl-" and 25 characters of base 36: nothing else gets into a path. */
+bool api_is_capsule_id(const char *text);
+
+/* Each is the caller's. Deadlines and idempotence are set. */
+struct upstream_request *api_capsule_create(const struct capsule_row *row);
+struct upstream_request *api_capsule_list(void);
+struct upstream_request *api_capsule_get(const char *id);
+struct upstream_request *api_capsule_destroy(const char *id);
+/* action: "pause", "resume" or "ping". */
+struct upstream_request *api_capsule_action(const char *id, const char *action);
+
+/*
+ * A command in the foreground. Upstream honours cwd and envs only in the
+ * background, so a command with either is wrapped in a shell that takes the
+ * values as arguments. args, cwd and envs may be NULL.
+ */
+struct api_command {
+	const char *cmd;
+	struct json_object *args; /* array of strings */
+	const char *cwd;
+	struct json_object *envs; /* object of strings */
+	int64_t timeout_s;
+};
+struct upstream_request *api_exec(const char *id, const struct api_command *c);
+
+/* read, list, stat and the like: a POST of {path, depth?} to files/verb. */
+struct upstream_request *api_file(const char *id, const char *verb,
+    const char *path, int64_t depth);
+
+/*
+ * What comes before and after the bytes of a file in the multipart body of
+ * an upload; both the caller's.
+ */
+struct api_upload {
+	char *head, *tail;
+	char *content_type;
+};
+void api_upload_init(struct api_upload *u, const char *path);
+void api_upload_release(struct api_upload *u);
+struct upstream_request *api_file_write(const char *id,
+    const struct api_upload *u);
+
+/*
+ * Whether the answer is a success (2xx). Else fills *ret and returns its
+ * kind: of a request that is not idempotent an unknown outcome is
+ * RPC_OUTCOME_UNKNOWN, also when a gateway answered in upstream's place.
+ */
+enum rpc_errno api_check(const struct upstream_answer *a, bool idempotent,
+    struct rpc_error *ret);
+
+/* api_check, then the body; NULL with *ret filled. */
+struct json_object *api_json(const struct upstream_answer *a, bool idempotent,
+    struct rpc_error *ret);
+
+/* Upstream said that the capsule is not running. */
+bool api_is_not_running(const struct rpc_error *e);
+
+#endif

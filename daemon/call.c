@@ -1,0 +1,419 @@
+#include "daemon/call.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <json-c/json.h>
+
+#include "daemon/log.h"
+#include "daemon/loop.h"
+#include "daemon/peer.h"
+#include "proto/buf.h"
+#include "proto/json_check.h"
+#include "proto/jx.h"
+#include "proto/rpc_msg.h"
+#include "proto/xalloc.h"
+
+#include "proto/banned.h"
+
+TAILQ_HEAD(call_list, call);
+
+struct calls {
+	struct loop *loop;
+	struct later sweep;
+	struct call_list orphans; /* of clients that have gone */
+	struct call_list answered;
+	int in_flight;
+	uint64_t total;
+};
+
+struct client_calls {
+	struct call_list list;
+	int count;
+};
+
+/*
+ * The answers of one batch. Freed when the last request is answered; then
+ * they are sent, unless all were notifications or the peer has gone.
+ */
+struct batch {
+	struct peer *peer;
+	int pending;
+	bool any;
+	struct buf out;
+};
+
+/* ---- batches ---- */
+
+struct batch *
+batch_new(struct peer *p, int count)
+{
+	struct batch *b = xcalloc(1, sizeof(*b));
+
+	b->peer = p;
+	b->pending = count;
+	buf_init(&b->out, LIMIT_ANSWER_LINE);
+	return b;
+}
+
+static int
+batch_append(struct batch *b, const struct buf *answer)
+{
+	/* Room for the separator before and the bracket behind. */
+	if (b->out.len + answer->len + 2 > b->out.max)
+		return -1;
+	if (buf_add(&b->out, b->any ? "," : "[", 1) < 0 ||
+	    buf_add(&b->out, buf_head(answer), answer->len) < 0)
+		return -1;
+	b->any = true;
+	return 0;
+}
+
+void
+batch_add(struct batch *b, const struct buf *answer)
+{
+	if (answer != NULL && b->peer != NULL && batch_append(b, answer) < 0)
+		peer_doom(b->peer, "the answers to its batch are too large");
+	if (--b->pending > 0)
+		return;
+	if (b->any && b->peer != NULL && buf_add(&b->out, "]", 1) == 0 &&
+	    peer_send(b->peer, &b->out) < 0)
+		peer_doom(b->peer, "too many answers are queued");
+	buf_release(&b->out);
+	free(b);
+}
+
+void
+batch_orphan(struct batch *b)
+{
+	b->peer = NULL;
+}
+
+/* ---- answers ---- */
+
+/* Takes the call out of play; it is freed at the end of the turn. */
+static void
+retire(struct call *c)
+{
+	struct calls *all = c->all;
+	struct client_calls *cc = c->peer ? peer_calls(c->peer) : NULL;
+
+	if (c->answered)
+		abort(); /* a handler answered twice */
+	c->answered = true;
+	c->cancel = NULL;
+	if (cc != NULL) {
+		TAILQ_REMOVE(&cc->list, c, entry);
+		cc->count--;
+	} else {
+		TAILQ_REMOVE(&all->orphans, c, entry);
+	}
+	all->in_flight--;
+	TAILQ_INSERT_TAIL(&all->answered, c, entry);
+	loop_later(all->loop, &all->sweep);
+}
+
+static void
+print_small_error(const struct call *c, struct buf *line,
+    enum rpc_errno kind, const char *message)
+{
+	struct rpc_error e;
+
+	rpc_error_set(&e, kind, "%s", message);
+	buf_clear(line);
+	rpc_print_error(line, c->id, &e, c->request);
+}
+
+/* Sends the printed answer, or that it cannot be sent. */
+static void
+deliver(struct call *c, struct buf *line, int printed)
+{
+	struct peer *p = c->peer;
+
+	if (c->id[0] == '\0') {
+		retire(c);
+		if (c->batch != NULL)
+			batch_add(c->batch, NULL);
+		return;
+	}
+	if (printed < 0)
+		print_small_error(c, line, RPC_TOO_LARGE,
+		    "the answer is larger than 16 MiB; use a data socket");
+	retire(c);
+	if (c->batch != NULL) {
+		batch_add(c->batch, line);
+		return;
+	}
+	if (p == NULL || peer_send(p, line) == 0)
+		return;
+	print_small_error(c, line, RPC_BUSY,
+	    "too many answers are waiting to be read");
+	if (peer_send(p, line) < 0)
+		peer_doom(p, "too many answers are waiting to be read");
+}
+
+static void
+log_answer(const struct call *c, const struct rpc_error *e)
+{
+	log_debug("answer method=%s request=%s ms=%ju error=%s",
+	    c->method->name, c->request,
+	    (uintmax_t)(now_ms() - c->started_ms),
+	    e ? rpc_error_row(e->kind)->name : "none");
+}
+
+void
+call_reply(struct call *c, struct json_object *result)
+{
+	struct buf line;
+	int r = 0;
+
+	log_answer(c, NULL);
+	buf_init(&line, LIMIT_ANSWER_LINE);
+	if (c->id[0] != '\0' && c->peer != NULL)
+		r = rpc_print_result(&line, c->id, result);
+	json_object_put(result);
+	deliver(c, &line, r);
+	buf_release(&line);
+}
+
+void
+call_reply_text(struct call *c, const struct buf *json)
+{
+	struct buf line;
+	int r = 0;
+
+	log_answer(c, NULL);
+	buf_init(&line, LIMIT_ANSWER_LINE);
+	if (c->id[0] != '\0' && c->peer != NULL)
+		r = rpc_print_result_text(&line, c->id, buf_head(json),
+		    json->len);
+	deliver(c, &line, r);
+	buf_release(&line);
+}
+
+void
+call_fail(struct call *c, const struct rpc_error *e)
+{
+	struct buf line;
+	int r = 0;
+
+	log_answer(c, e);
+	buf_init(&line, LIMIT_ANSWER_LINE);
+	if (c->id[0] != '\0' && c->peer != NULL)
+		r = rpc_print_error(&line, c->id, e, c->request);
+	deliver(c, &line, r);
+	buf_release(&line);
+}
+
+void
+call_failf(struct call *c, enum rpc_errno kind, const char *fmt, ...)
+{
+	char message[LIMIT_ERROR_MESSAGE];
+	struct rpc_error e;
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(message, sizeof(message), fmt, ap);
+	va_end(ap);
+	rpc_error_set(&e, kind, "%s", message);
+	call_fail(c, &e);
+}
+
+void
+call_done(void *call, struct json_object *result, struct rpc_error *e)
+{
+	if (e != NULL)
+		call_fail(call, e);
+	else
+		call_reply(call, result);
+}
+
+/* ---- the work behind it ---- */
+
+void
+call_on_cancel(struct call *c, void (*cancel)(void *), void *arg)
+{
+	c->cancel = cancel;
+	c->arg = arg;
+}
+
+void
+call_on_end(struct call *c, void (*end)(void *))
+{
+	c->end = end;
+}
+
+int
+call_take_fd(struct call *c)
+{
+	int fd = c->fds[0];
+
+	c->fds[0] = -1;
+	return fd;
+}
+
+static void
+stop_work(struct call *c)
+{
+	void (*cancel)(void *) = c->cancel;
+
+	c->cancel = NULL;
+	if (cancel != NULL)
+		cancel(c->arg);
+}
+
+bool
+call_cancel(struct call *c)
+{
+	if (c->method->hangup != HANGUP_ABORT)
+		return false;
+	stop_work(c);
+	call_failf(c, RPC_CANCELLED, "the call was cancelled");
+	return true;
+}
+
+/* ---- all calls ---- */
+
+static void
+call_free(struct call *c)
+{
+	int i;
+
+	for (i = 0; i < LIMIT_FDS; i++)
+		if (c->fds[i] >= 0)
+			close(c->fds[i]);
+	json_object_put(c->params);
+	free(c);
+}
+
+static void
+sweep(void *arg)
+{
+	struct calls *all = arg;
+	struct call *c;
+
+	while ((c = TAILQ_FIRST(&all->answered)) != NULL) {
+		TAILQ_REMOVE(&all->answered, c, entry);
+		call_free(c);
+	}
+}
+
+struct calls *
+calls_new(struct loop *l)
+{
+	struct calls *all = xcalloc(1, sizeof(*all));
+
+	all->loop = l;
+	TAILQ_INIT(&all->orphans);
+	TAILQ_INIT(&all->answered);
+	later_init(&all->sweep, sweep, all);
+	return all;
+}
+
+void
+calls_free(struct calls *all)
+{
+	struct call *c;
+
+	if (all == NULL)
+		return;
+	while ((c = TAILQ_FIRST(&all->orphans)) != NULL) {
+		stop_work(c);
+		retire(c);
+	}
+	sweep(all);
+	later_cancel(all->loop, &all->sweep);
+	free(all);
+}
+
+int
+calls_in_flight(const struct calls *all)
+{
+	return all->in_flight;
+}
+
+uint64_t
+calls_total(const struct calls *all)
+{
+	return all->total;
+}
+
+struct call *
+call_new(struct calls *all, const struct services *svc, struct peer *p,
+    struct client_calls *cc)
+{
+	struct call *c = xcalloc(1, sizeof(*c));
+	int i;
+
+	c->svc = svc;
+	c->all = all;
+	c->peer = p;
+	c->started_ms = now_ms();
+	for (i = 0; i < LIMIT_FDS; i++)
+		c->fds[i] = -1;
+	all->total++;
+	all->in_flight++;
+	snprintf(c->request, sizeof(c->request), "r%ju",
+	    (uintmax_t)all->total);
+	TAILQ_INSERT_TAIL(&cc->list, c, entry);
+	cc->count++;
+	return c;
+}
+
+/* ---- the calls of one client ---- */
+
+struct client_calls *
+client_calls_new(void)
+{
+	struct client_calls *cc = xcalloc(1, sizeof(*cc));
+
+	TAILQ_INIT(&cc->list);
+	return cc;
+}
+
+int
+client_calls_count(const struct client_calls *cc)
+{
+	return cc ? cc->count : 0;
+}
+
+struct call *
+client_calls_find(struct client_calls *cc, struct json_object *id)
+{
+	struct json_check_fault fault;
+	struct json_object *mine;
+	struct call *c;
+	bool same;
+
+	TAILQ_FOREACH(c, &cc->list, entry)
+	{
+		mine = jx_parse(c->id, strlen(c->id), &fault);
+		same = mine != NULL && json_object_equal(mine, id);
+		json_object_put(mine);
+		if (same)
+			return c;
+	}
+	return NULL;
+}
+
+void
+client_calls_hang_up(struct client_calls *cc)
+{
+	struct call *c;
+
+	while ((c = TAILQ_FIRST(&cc->list)) != NULL) {
+		TAILQ_REMOVE(&cc->list, c, entry);
+		c->peer = NULL;
+		if (c->batch != NULL)
+			batch_orphan(c->batch);
+		TAILQ_INSERT_TAIL(&c->all->orphans, c, entry);
+		if (c->method->hangup == HANGUP_ABORT) {
+			stop_work(c);
+			call_failf(c, RPC_CANCELLED, "the client has gone");
+		}
+	}
+	free(cc);
+}

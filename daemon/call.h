@@ -1,0 +1,118 @@
+/*
+ * A request in flight. It is answered exactly once, by one of call_reply(),
+ * call_reply_text() and call_fail(); after that its handler does not touch it.
+ */
+#ifndef DAEMON_CALL_H
+#define DAEMON_CALL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "proto/limits.h"
+#include "proto/methods.h"
+#include "proto/queue.h"
+#include "proto/rpc_error.h"
+
+struct buf;
+struct json_object;
+struct peer;
+
+/* What handlers work with. One for the whole daemon, made at start. */
+struct services {
+	struct loop *loop;
+	const struct settings *settings;
+	struct cred *cred;
+	struct store *store;
+	struct tracker *tracker;
+	struct upstream *upstream;
+	struct keepalive *keepalive;
+	struct capsules *capsules;
+	struct uses *uses;
+	struct listener *listener;
+	struct calls *calls;
+	uint64_t started_ms;
+	/* Asks of the daemon itself; `done` as for capsules_fn. */
+	void (*reload)(void *daemon,
+	    void (*done)(void *arg, struct rpc_error *), void *arg);
+	void (*shutdown)(void *daemon);
+	void *daemon;
+};
+
+/*
+ * From dispatch to the answer. Belongs to the list of its peer, or of the
+ * orphans once that has gone; freed at the end of the turn of its answer.
+ */
+struct call {
+	const struct services *svc;
+	struct calls *all;
+	struct peer *peer; /* NULL once it has gone */
+	struct batch *batch;
+	const struct method *method;
+	char id[LIMIT_ID + 1]; /* JSON text; "" for a notification */
+	char request[16];      /* names it in the log and in errors */
+	struct json_object *params;
+	int fds[LIMIT_FDS]; /* -1 once taken */
+	uid_t uid;          /* whose capsules it is about */
+	pid_t pid;
+	uint64_t started_ms;
+	void (*cancel)(void *arg); /* stops the work; see call_on_cancel */
+	void (*end)(void *arg);
+	void *arg;
+	bool answered;
+	TAILQ_ENTRY(call) entry;
+};
+
+void call_reply(struct call *c, struct json_object *result); /* takes it */
+/* A result that is JSON text already; lent. */
+void call_reply_text(struct call *c, const struct buf *json);
+void call_fail(struct call *c, const struct rpc_error *e); /* lent */
+void call_failf(struct call *c, enum rpc_errno kind, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* As a capsules_fn with the call as argument. */
+void call_done(void *call, struct json_object *result, struct rpc_error *e);
+
+/*
+ * `cancel` is called at most once, when the client goes or cancels, and only
+ * before the answer; the work must then call nothing back.
+ */
+void call_on_cancel(struct call *c, void (*cancel)(void *), void *arg);
+/* What call.end does; with the argument of call_on_cancel. */
+void call_on_end(struct call *c, void (*end)(void *));
+
+/* The first passed descriptor, now the caller's, or -1. */
+int call_take_fd(struct call *c);
+
+/* ---- for dispatch ---- */
+
+/* All calls of the daemon. */
+struct calls *calls_new(struct loop *l);
+void calls_free(struct calls *all); /* cancels what is left */
+int calls_in_flight(const struct calls *all);
+uint64_t calls_total(const struct calls *all);
+
+/* The calls of one client; NULL for a client without any yet. */
+struct client_calls;
+struct client_calls *client_calls_new(void);
+int client_calls_count(const struct client_calls *cc);
+/* The client has gone: each call follows its hang-up policy. Frees cc. */
+void client_calls_hang_up(struct client_calls *cc);
+/* Those with that id (JSON text of any spelling); NULL when there is none. */
+struct call *client_calls_find(struct client_calls *cc,
+    struct json_object *id);
+
+/* A new call, which takes params' reference and the descriptors over. */
+struct call *call_new(struct calls *all, const struct services *svc,
+    struct peer *p, struct client_calls *cc);
+/* Whether it was; then the client has had its answer. */
+bool call_cancel(struct call *c);
+
+/* Answers to several requests of one line go out as one. */
+struct batch *batch_new(struct peer *p, int count);
+/* Appends an answer, or NULL for a notification. */
+void batch_add(struct batch *b, const struct buf *answer);
+/* The peer has gone: answers are dropped. */
+void batch_orphan(struct batch *b);
+
+#endif

@@ -1,0 +1,753 @@
+#include "daemon/capsules.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <json-c/json.h>
+
+#include "daemon/api.h"
+#include "daemon/creation.h"
+#include "daemon/cred.h"
+#include "daemon/keepalive.h"
+#include "daemon/log.h"
+#include "daemon/query.h"
+#include "daemon/reaper.h"
+#include "daemon/settings.h"
+#include "daemon/tracker.h"
+#include "daemon/upstream.h"
+#include "daemon/watch.h"
+#include "proto/json_check.h"
+#include "proto/jx.h"
+#include "proto/xalloc.h"
+
+#include "proto/banned.h"
+
+#define LOOKS_MAX 16 /* at rows that a list lacked, for each list */
+
+struct capsules {
+	struct capsules_parts parts;
+	struct creations *creations;
+	struct query *look; /* at the list, for rows of another credential */
+	bool auto_resume;
+	LIST_HEAD(, capsule_op) ops;
+};
+
+/*
+ * One operation under way. Holds a reference to its capsule, if that is
+ * tracked; ends in finish(), or by capsule_op_cancel().
+ */
+struct capsule_op {
+	struct capsules *capsules;
+	struct target target;
+	struct json_object *params; /* of a list */
+	uid_t uid;
+	struct query *query;
+	struct waiter *waiter;
+	capsules_fn *fn;
+	void *arg;
+	LIST_ENTRY(capsule_op) entry;
+};
+
+struct capsules *
+capsules_new(const struct capsules_parts *parts, const struct settings *s)
+{
+	struct capsules *cs = xcalloc(1, sizeof(*cs));
+
+	cs->parts = *parts;
+	cs->creations = creations_new(cs, parts->upstream, parts->tracker,
+	    parts->watches, parts->cred);
+	LIST_INIT(&cs->ops);
+	capsules_settings_changed(cs, s);
+	return cs;
+}
+
+void
+capsules_settings_changed(struct capsules *cs, const struct settings *s)
+{
+	cs->auto_resume = s->auto_resume;
+	creations_settings_changed(cs->creations, s);
+}
+
+static void
+op_free(struct capsule_op *op)
+{
+	LIST_REMOVE(op, entry);
+	query_cancel(op->query);
+	waiter_cancel(op->waiter);
+	json_object_put(op->params);
+	capsule_unref(op->target.capsule);
+	free(op);
+}
+
+void
+capsules_free(struct capsules *cs)
+{
+	struct capsule_op *op;
+
+	if (cs == NULL)
+		return;
+	while ((op = LIST_FIRST(&cs->ops)) != NULL)
+		op_free(op);
+	query_cancel(cs->look);
+	creations_free(cs->creations);
+	free(cs);
+}
+
+/* ---- what is known here ---- */
+
+static struct json_object *
+labels_of(const struct capsule *c)
+{
+	struct json_check_fault fault;
+	struct json_object *o = NULL;
+
+	if (c->row.labels != NULL)
+		o = jx_parse(c->row.labels, strlen(c->row.labels), &fault);
+	return o ? o : json_object_new_object();
+}
+
+/* What a row says of a capsule that upstream did not show. */
+static struct json_object *
+describe_row(const struct capsule *c)
+{
+	struct json_object *o = json_object_new_object();
+	const struct capsule_row *r = &c->row;
+
+	jx_add_str(o, "id", r->id[0] ? r->id : r->record);
+	jx_add_str(o, "status",
+	    r->state == CAPSULE_GONE	    ? "stopped"
+		: r->state == CAPSULE_LIVE ? "unlisted"
+					   : capsule_state_name(r->state));
+	jx_add_str(o, "template", r->template);
+	if (r->vcpus != 0)
+		jx_add_int(o, "vcpus", r->vcpus);
+	if (r->memory_mb != 0)
+		jx_add_int(o, "memory_mb", r->memory_mb);
+	jx_add_int(o, "timeout_sec", r->timeout_s);
+	return o;
+}
+
+static struct json_object *
+shallow_copy(struct json_object *o)
+{
+	struct json_object *copy = json_object_new_object();
+
+	json_object_object_foreach(o, key, value)
+		jx_add(copy, key, json_object_get(value));
+	return copy;
+}
+
+struct json_object *
+capsules_describe(const struct capsule *c, struct json_object *shown)
+{
+	struct json_object *o, *lease;
+
+	o = shown ? shallow_copy(shown) : describe_row(c);
+	jx_add_bool(o, "tracked", c != NULL);
+	if (c == NULL)
+		return o;
+	if (c->row.name[0] != '\0')
+		jx_add_str(o, "name", c->row.name);
+	else
+		jx_add_null(o, "name");
+	jx_add(o, "labels", labels_of(c));
+	lease = json_object_new_object();
+	jx_add_str(lease, "type", "none");
+	jx_add(o, "lease", lease);
+	jx_add_str(o, "record", capsule_state_name(c->row.state));
+	return o;
+}
+
+static bool
+is_foreign_credential(struct capsules *cs, const struct capsule *c)
+{
+	return strcmp(c->row.identity, cred_identity(cs->parts.cred)) != 0;
+}
+
+static void
+forget_gone(void *arg, int error)
+{
+	struct capsule *c = arg;
+
+	(void)error;
+	capsule_unref(c);
+}
+
+/* Upstream says that it is stopped: nothing will bring it back. */
+static void
+set_gone(struct capsules *cs, struct capsule *c)
+{
+	log_info("capsule was stopped upstream id=%s uid=%u", c->row.id,
+	    c->row.uid);
+	if (c->row.key[0] == '\0') {
+		tracker_forget(cs->parts.tracker, c);
+		return;
+	}
+	tracker_set_state(c, CAPSULE_GONE);
+	capsule_ref(c);
+	tracker_save(cs->parts.tracker, c, forget_gone, c);
+}
+
+void
+capsules_observe(struct capsules *cs, struct capsule *c,
+    struct json_object *shown)
+{
+	const char *status = jx_str(shown, "status");
+	bool changed = false;
+
+	if (c == NULL || status == NULL || c->row.state != CAPSULE_LIVE)
+		return;
+	if (strcmp(status, "stopped") == 0) {
+		set_gone(cs, c);
+		return;
+	}
+	/* A credential that is shown it is of the team that made it. */
+	if (is_foreign_credential(cs, c)) {
+		snprintf(c->row.identity, sizeof(c->row.identity), "%s",
+		    cred_identity(cs->parts.cred));
+		log_info("capsule belongs to the new credential too id=%s",
+		    c->row.id);
+		changed = true;
+	}
+	if (strcmp(status, "running") == 0 && c->row.paused_by_hand) {
+		c->row.paused_by_hand = false;
+		changed = true;
+	}
+	if (changed)
+		tracker_save(cs->parts.tracker, c, NULL, NULL);
+}
+
+void
+capsules_explain(struct capsules *cs, const struct capsule *c,
+    struct rpc_error *e)
+{
+	size_t n = strlen(e->message);
+
+	if (c == NULL || e->kind != RPC_NOT_FOUND ||
+	    !is_foreign_credential(cs, c))
+		return;
+	snprintf(e->message + n, sizeof(e->message) - n,
+	    " (capsule %s was made with another credential than the one in "
+	    "use: %.12s)",
+	    c->row.id, c->row.identity);
+}
+
+bool
+capsules_may_resume(struct capsules *cs, const struct capsule *c, int wish)
+{
+	if (wish >= 0)
+		return wish;
+	return c->row.auto_resume >= 0 ? c->row.auto_resume : cs->auto_resume;
+}
+
+/* ---- targets ---- */
+
+static int
+refuse_state(const struct capsule *c, struct rpc_error *why)
+{
+	switch (c->row.state) {
+	case CAPSULE_LIVE:
+		return 0;
+	case CAPSULE_CREATING:
+		rpc_error_set(why, RPC_CONFLICT,
+		    "capsule %s is still being created", c->row.record);
+		return -EBUSY;
+	case CAPSULE_UNCERTAIN:
+		rpc_error_set(why, RPC_CONFLICT,
+		    "%s is a create whose answer was lost, so its ID is not "
+		    "known; wrennctl ls -a shows what upstream has, and "
+		    "wrennctl rm %s forgets the record",
+		    c->row.record, c->row.record);
+		return -EBUSY;
+	case CAPSULE_ENDING:
+		rpc_error_set(why, RPC_NOT_FOUND,
+		    "capsule %s is being destroyed", c->row.id);
+		return -ENOENT;
+	case CAPSULE_GONE:
+		rpc_error_set(why, RPC_NOT_FOUND, "capsule %s is gone",
+		    c->row.id);
+		return -ENOENT;
+	}
+	return -EINVAL;
+}
+
+int
+capsules_target(struct capsules *cs, uid_t uid, const char *ref,
+    struct target *ret, struct rpc_error *why)
+{
+	struct capsule *c;
+	int r;
+
+	c = tracker_resolve(cs->parts.tracker, uid, ref, why);
+	if (c != NULL) {
+		r = refuse_state(c, why);
+		if (r < 0)
+			return r;
+		snprintf(ret->id, sizeof(ret->id), "%s", c->row.id);
+		ret->capsule = c;
+		return 0;
+	}
+	/* One that was not created here; but another user's stays hidden. */
+	if (!api_is_capsule_id(ref) ||
+	    tracker_by_id(cs->parts.tracker, ref) != NULL)
+		return -ENOENT;
+	snprintf(ret->id, sizeof(ret->id), "%s", ref);
+	ret->capsule = NULL;
+	return 0;
+}
+
+/* ---- operations ---- */
+
+static struct capsule_op *
+op_new(struct capsules *cs, uid_t uid, const struct target *target,
+    capsules_fn *fn, void *arg)
+{
+	struct capsule_op *op = xcalloc(1, sizeof(*op));
+
+	op->capsules = cs;
+	op->uid = uid;
+	op->fn = fn;
+	op->arg = arg;
+	if (target != NULL)
+		op->target = *target;
+	if (op->target.capsule != NULL)
+		capsule_ref(op->target.capsule);
+	LIST_INSERT_HEAD(&cs->ops, op, entry);
+	return op;
+}
+
+void
+capsule_op_cancel(struct capsule_op *op)
+{
+	if (op != NULL)
+		op_free(op);
+}
+
+static void
+finish(struct capsule_op *op, struct json_object *result, struct rpc_error *e)
+{
+	if (e != NULL)
+		capsules_explain(op->capsules, op->target.capsule, e);
+	op->fn(op->arg, result, e);
+	op_free(op);
+}
+
+/* A target and its operation, or fn called with why not. */
+static struct capsule_op *
+op_on(struct capsules *cs, uid_t uid, const char *ref, capsules_fn *fn,
+    void *arg)
+{
+	struct rpc_error why;
+	struct target target;
+
+	if (capsules_target(cs, uid, ref, &target, &why) < 0) {
+		fn(arg, NULL, &why);
+		return NULL;
+	}
+	return op_new(cs, uid, &target, fn, arg);
+}
+
+static void
+shown(void *arg, struct json_object *answer, struct rpc_error *e)
+{
+	struct capsule_op *op = arg;
+	struct json_object *o = NULL;
+
+	op->query = NULL;
+	if (e == NULL) {
+		o = capsules_describe(op->target.capsule, answer);
+		capsules_observe(op->capsules, op->target.capsule, answer);
+	}
+	finish(op, o, e);
+}
+
+struct capsule_op *
+capsules_get(struct capsules *cs, uid_t uid, const char *ref, capsules_fn *fn,
+    void *arg)
+{
+	struct capsule *c = tracker_resolve(cs->parts.tracker, uid, ref,
+	    &(struct rpc_error){ 0 });
+	struct capsule_op *op;
+
+	/* A row without an ID can be shown all the same. */
+	if (c != NULL && c->row.state != CAPSULE_LIVE) {
+		fn(arg, capsules_describe(c, NULL), NULL);
+		return NULL;
+	}
+	op = op_on(cs, uid, ref, fn, arg);
+	if (op != NULL)
+		op->query = query_start(cs->parts.upstream,
+		    api_capsule_get(op->target.id), shown, op);
+	return op;
+}
+
+static void
+pinged(void *arg, struct json_object *answer, struct rpc_error *e)
+{
+	struct capsule_op *op = arg;
+
+	(void)answer;
+	op->query = NULL;
+	if (e == NULL && op->target.capsule != NULL)
+		keepalive_touch(op->target.capsule);
+	finish(op, e ? NULL : json_object_new_object(), e);
+}
+
+struct capsule_op *
+capsules_ping(struct capsules *cs, uid_t uid, const char *ref, capsules_fn *fn,
+    void *arg)
+{
+	struct capsule_op *op = op_on(cs, uid, ref, fn, arg);
+
+	if (op != NULL)
+		op->query = query_start(cs->parts.upstream,
+		    api_capsule_action(op->target.id, "ping"), pinged, op);
+	return op;
+}
+
+static void
+set_paused_by_hand(struct capsule_op *op, bool paused)
+{
+	struct capsule *c = op->target.capsule;
+
+	if (c == NULL || c->row.paused_by_hand == paused || c->forgotten)
+		return;
+	c->row.paused_by_hand = paused;
+	tracker_save(op->capsules->parts.tracker, c, NULL, NULL);
+}
+
+static void
+paused(void *arg, struct json_object *answer, struct rpc_error *e)
+{
+	struct capsule_op *op = arg;
+
+	op->query = NULL;
+	/* After a lost answer it may sleep: it was asked for by hand. */
+	if (e == NULL || e->kind == RPC_OUTCOME_UNKNOWN)
+		set_paused_by_hand(op, true);
+	finish(op, e ? NULL : capsules_describe(op->target.capsule, answer),
+	    e);
+}
+
+void
+capsules_pause(struct capsules *cs, uid_t uid, const char *ref,
+    capsules_fn *fn, void *arg)
+{
+	struct capsule_op *op = op_on(cs, uid, ref, fn, arg);
+
+	if (op != NULL)
+		op->query = query_start(cs->parts.upstream,
+		    api_capsule_action(op->target.id, "pause"), paused, op);
+}
+
+static void
+resumed(void *arg, struct json_object *answer, struct rpc_error *e)
+{
+	struct capsule_op *op = arg;
+
+	op->query = NULL;
+	if (e == NULL) {
+		set_paused_by_hand(op, false);
+		if (op->target.capsule != NULL)
+			keepalive_touch(op->target.capsule);
+	}
+	finish(op, e ? NULL : capsules_describe(op->target.capsule, answer),
+	    e);
+}
+
+void
+capsules_resume(struct capsules *cs, uid_t uid, const char *ref,
+    capsules_fn *fn, void *arg)
+{
+	struct capsule_op *op = op_on(cs, uid, ref, fn, arg);
+
+	if (op != NULL)
+		op->query = query_start(cs->parts.upstream,
+		    api_capsule_action(op->target.id, "resume"), resumed, op);
+}
+
+static void
+waited(void *arg, struct json_object *answer, struct rpc_error *e)
+{
+	struct capsule_op *op = arg;
+	struct json_object *o = NULL;
+
+	op->waiter = NULL;
+	if (e == NULL) {
+		o = capsules_describe(op->target.capsule, answer);
+		capsules_observe(op->capsules, op->target.capsule, answer);
+	}
+	finish(op, o, e);
+}
+
+struct capsule_op *
+capsules_wait(struct capsules *cs, uid_t uid, struct json_object *params,
+    capsules_fn *fn, void *arg)
+{
+	const char *status = jx_str(params, "status");
+	struct capsule_op *op;
+	int64_t seconds = 60;
+
+	jx_int(params, "timeout_sec", 1, INT32_MAX, &seconds);
+	op = op_on(cs, uid, jx_str(params, "capsule"), fn, arg);
+	if (op != NULL)
+		op->waiter = waiter_new(cs->parts.watches, op->target.id,
+		    status ? status : "running", (uint64_t)seconds * 1000,
+		    waited, op);
+	return op;
+}
+
+/* ---- destroying ---- */
+
+static struct json_object *
+destroyed_json(const char *id, const char *state)
+{
+	struct json_object *o = json_object_new_object();
+
+	jx_add_str(o, "id", id);
+	jx_add_str(o, "state", state);
+	return o;
+}
+
+static void
+reaped(void *arg, struct rpc_error *e)
+{
+	struct capsule_op *op = arg;
+	size_t n;
+
+	if (e != NULL && e->kind != RPC_SHUTTING_DOWN) {
+		n = strlen(e->message);
+		snprintf(e->message + n, sizeof(e->message) - n,
+		    "; wrennd goes on trying to destroy %s", op->target.id);
+	}
+	finish(op, e ? NULL : destroyed_json(op->target.id, "gone"), e);
+}
+
+static void
+deleted(void *arg, struct json_object *answer, struct rpc_error *e)
+{
+	struct capsule_op *op = arg;
+
+	(void)answer;
+	op->query = NULL;
+	finish(op, e ? NULL : destroyed_json(op->target.id, "gone"), e);
+}
+
+/* Forgets the record of a lost create, by hand and by its record ID. */
+static bool
+forget_uncertain(struct capsules *cs, struct capsule *c, capsules_fn *fn,
+    void *arg)
+{
+	if (c->row.state != CAPSULE_UNCERTAIN)
+		return false;
+	log_info("the record of a lost create is forgotten by hand record=%s",
+	    c->row.record);
+	fn(arg, destroyed_json(c->row.record, "forgotten"), NULL);
+	tracker_forget(cs->parts.tracker, c);
+	return true;
+}
+
+void
+capsules_destroy(struct capsules *cs, uid_t uid, const char *ref,
+    capsules_fn *fn, void *arg)
+{
+	struct capsule *c = tracker_resolve(cs->parts.tracker, uid, ref,
+	    &(struct rpc_error){ 0 });
+	struct capsule_op *op;
+	struct target target;
+
+	if (c != NULL && forget_uncertain(cs, c, fn, arg))
+		return;
+	if (c != NULL && c->row.state == CAPSULE_ENDING) {
+		target.capsule = c;
+		snprintf(target.id, sizeof(target.id), "%s", c->row.id);
+		op = op_new(cs, uid, &target, fn, arg);
+	} else {
+		op = op_on(cs, uid, ref, fn, arg);
+	}
+	if (op == NULL)
+		return;
+	if (op->target.capsule != NULL)
+		reaper_end(cs->parts.reaper, op->target.capsule, reaped, op);
+	else
+		op->query = query_start(cs->parts.upstream,
+		    api_capsule_destroy(op->target.id), deleted, op);
+}
+
+/* ---- listing ---- */
+
+static bool
+has_labels(const struct capsule *c, struct json_object *wanted)
+{
+	struct json_object *have;
+	bool all = true;
+
+	if (wanted == NULL)
+		return true;
+	have = labels_of(c);
+	json_object_object_foreach(wanted, key, value)
+	{
+		const char *mine = jx_str(have, key);
+
+		if (mine == NULL || strcmp(mine, jx_text_of(value, NULL)) != 0)
+			all = false;
+	}
+	json_object_put(have);
+	return all;
+}
+
+/* Adds what upstream listed; notes which rows were among it. */
+static void
+add_listed(struct capsule_op *op, struct json_object *list,
+    struct json_object *one)
+{
+	struct capsules *cs = op->capsules;
+	struct json_object *wanted = jx_obj(op->params, "labels");
+	const char *id = jx_str(one, "id");
+	struct capsule *c;
+
+	if (id == NULL)
+		return;
+	c = tracker_by_id(cs->parts.tracker, id);
+	if (c == NULL) {
+		if (jx_bool(op->params, "untracked", false) && wanted == NULL)
+			json_object_array_add(list,
+			    capsules_describe(NULL, one));
+		return;
+	}
+	if (c->row.uid == op->uid && has_labels(c, wanted))
+		json_object_array_add(list, capsules_describe(c, one));
+	c->listed = true;
+	capsules_observe(cs, c, one);
+}
+
+/* A look at a row that the list lacked; the next list knows more. */
+static void
+looked(void *arg, struct json_object *result, struct rpc_error *e)
+{
+	(void)arg;
+	(void)e;
+	json_object_put(result);
+}
+
+/* Rows that the list lacks: being created, uncertain, stopped elsewhere. */
+static void
+add_unlisted(struct capsule_op *op, struct json_object *list)
+{
+	struct capsules *cs = op->capsules;
+	struct json_object *wanted = jx_obj(op->params, "labels");
+	struct capsule *c, *next;
+	int looks = 0;
+
+	for (c = tracker_first(cs->parts.tracker); c != NULL; c = next) {
+		next = tracker_next(c);
+		if (c->listed || c->row.uid != op->uid ||
+		    c->row.state == CAPSULE_GONE || !has_labels(c, wanted))
+			continue;
+		json_object_array_add(list, capsules_describe(c, NULL));
+		/* The list leaves out what is stopped; one look tells. */
+		if (c->row.state == CAPSULE_LIVE && looks++ < LOOKS_MAX)
+			capsules_get(cs, op->uid, c->row.id, looked, NULL);
+	}
+}
+
+static void
+listed(void *arg, struct json_object *answer, struct rpc_error *e)
+{
+	struct capsule_op *op = arg;
+	struct json_object *result, *list;
+	struct rpc_error odd;
+	struct capsule *c;
+	size_t i;
+
+	op->query = NULL;
+	if (e == NULL && !json_object_is_type(answer, json_type_array)) {
+		rpc_error_set(&odd, RPC_BAD_ANSWER,
+		    "upstream's list of capsules is not an array");
+		e = &odd;
+	}
+	if (e != NULL) {
+		finish(op, NULL, e);
+		return;
+	}
+	for (c = tracker_first(op->capsules->parts.tracker); c != NULL;
+	     c = tracker_next(c))
+		c->listed = false;
+	list = json_object_new_array();
+	for (i = 0; i < json_object_array_length(answer); i++)
+		add_listed(op, list, json_object_array_get_idx(answer, i));
+	add_unlisted(op, list);
+	result = json_object_new_object();
+	jx_add(result, "capsules", list);
+	finish(op, result, NULL);
+}
+
+struct capsule_op *
+capsules_list(struct capsules *cs, uid_t uid, struct json_object *params,
+    capsules_fn *fn, void *arg)
+{
+	struct capsule_op *op = op_new(cs, uid, NULL, fn, arg);
+
+	op->params = json_object_get(params);
+	op->query = query_start(cs->parts.upstream, api_capsule_list(), listed,
+	    op);
+	return op;
+}
+
+/* ---- creating ---- */
+
+void
+capsules_create(struct capsules *cs, uid_t uid, struct json_object *params,
+    capsules_fn *fn, void *arg)
+{
+	creation_start(cs->creations, uid, params, fn, arg);
+}
+
+/* ---- credentials ---- */
+
+static void
+looked_at_list(void *arg, struct json_object *answer, struct rpc_error *e)
+{
+	struct capsules *cs = arg;
+	struct capsule *c;
+	const char *id;
+	size_t i;
+
+	cs->look = NULL;
+	if (e == NULL && json_object_is_type(answer, json_type_array)) {
+		for (i = 0; i < json_object_array_length(answer); i++) {
+			struct json_object *one =
+			    json_object_array_get_idx(answer, i);
+
+			id = jx_str(one, "id");
+			c = id ? tracker_by_id(cs->parts.tracker, id) : NULL;
+			capsules_observe(cs, c, one);
+		}
+	}
+	reaper_kick(cs->parts.reaper);
+}
+
+void
+capsules_credential_changed(struct capsules *cs)
+{
+	struct capsule *c;
+
+	if (cred_identity(cs->parts.cred)[0] == '\0' || cs->look != NULL)
+		return;
+	for (c = tracker_first(cs->parts.tracker); c != NULL;
+	     c = tracker_next(c))
+		if (is_foreign_credential(cs, c))
+			break;
+	if (c != NULL)
+		cs->look = query_start(cs->parts.upstream, api_capsule_list(),
+		    looked_at_list, cs);
+}
+
+void
+capsules_start(struct capsules *cs)
+{
+	reaper_start(cs->parts.reaper);
+	capsules_credential_changed(cs);
+}

@@ -1,0 +1,423 @@
+#include "daemon/daemon.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "daemon/capsules.h"
+#include "daemon/cred.h"
+#include "daemon/dispatch.h"
+#include "daemon/keepalive.h"
+#include "daemon/listener.h"
+#include "daemon/log.h"
+#include "daemon/loop.h"
+#include "daemon/peer.h"
+#include "daemon/reaper.h"
+#include "daemon/store.h"
+#include "daemon/tracker.h"
+#include "daemon/upstream.h"
+#include "daemon/use.h"
+#include "daemon/wake.h"
+#include "daemon/watch.h"
+#include "proto/xalloc.h"
+
+#include "proto/banned.h"
+
+#define DRAIN_TICK_MS 20
+#define IDLE_TICK_MS  15000
+#define IDLE_MS       300000 /* with nothing to guard, one on demand leaves */
+
+struct daemon {
+	const struct daemon_options *options;
+	struct settings *settings;
+	int lock; /* on the state folder */
+	struct loop *loop;
+	struct cred *cred;
+	struct store *store;
+	struct tracker *tracker;
+	struct upstream *upstream;
+	struct keepalive *keepalive;
+	struct watches *watches;
+	struct wakes *wakes;
+	struct reaper *reaper;
+	struct capsules *capsules;
+	struct uses *uses;
+	struct calls *calls;
+	struct dispatch *dispatch;
+	struct listener *listener;
+	struct services services;
+
+	struct timer *tick; /* of the drain, or of being idle */
+	uint64_t drain_until_ms, busy_ms;
+	bool draining, failed;
+
+	/* A reload under way, and who asked. */
+	void (*reload_done)(void *arg, struct rpc_error *);
+	void *reload_arg;
+};
+
+/* ---- the state folder ---- */
+
+/* Makes the folder and those above it, for the owner only. */
+static int
+make_folders(const char *dir)
+{
+	char *path = xstrdup(dir), *p;
+	int r = 0;
+
+	for (p = path + 1; r == 0 && *p != '\0'; p++) {
+		if (*p != '/')
+			continue;
+		*p = '\0';
+		if (mkdir(path, 0700) < 0 && errno != EEXIST)
+			r = -1;
+		*p = '/';
+	}
+	if (r == 0 && mkdir(path, 0700) < 0 && errno != EEXIST)
+		r = -1;
+	if (r < 0)
+		log_error("%s: %m", dir);
+	free(path);
+	return r;
+}
+
+static int
+lock_state(struct daemon *d)
+{
+	char *path;
+
+	if (make_folders(d->settings->state_dir) < 0)
+		return -1;
+	path = xasprintf("%s/lock", d->settings->state_dir);
+	d->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (d->lock < 0)
+		log_error("%s: %m", path);
+	else if (flock(d->lock, LOCK_EX | LOCK_NB) < 0) {
+		log_error("another wrennd works with %s already",
+		    d->settings->state_dir);
+		close(d->lock);
+		d->lock = -1;
+	}
+	free(path);
+	return d->lock < 0 ? -1 : 0;
+}
+
+/* ---- stopping ---- */
+
+static void
+drain_tick(void *arg)
+{
+	struct daemon *d = arg;
+
+	if (calls_in_flight(d->calls) > 0 && now_ms() < d->drain_until_ms) {
+		timer_set(d->tick, DRAIN_TICK_MS);
+		return;
+	}
+	if (calls_in_flight(d->calls) > 0)
+		log_warn("stopping with calls in flight calls=%d",
+		    calls_in_flight(d->calls));
+	loop_stop(d->loop);
+}
+
+/* The first time it drains; asked again, it stops at once. */
+static void
+stop(void *arg)
+{
+	struct daemon *d = arg;
+
+	if (d->draining) {
+		loop_stop(d->loop);
+		return;
+	}
+	log_info("stopping: no new work, calls under way are finished "
+		 "calls=%d",
+	    calls_in_flight(d->calls));
+	d->draining = true;
+	d->drain_until_ms = now_ms() + (uint64_t)d->settings->drain_timeout_ms;
+	dispatch_drain(d->dispatch);
+	if (d->listener != NULL)
+		listener_stop(d->listener);
+	timer_free(d->tick);
+	d->tick = timer_new(d->loop, drain_tick, d);
+	timer_set(d->tick, DRAIN_TICK_MS);
+}
+
+static bool
+guards_something(const struct daemon *d)
+{
+	struct capsule *c;
+
+	for (c = tracker_first(d->tracker); c != NULL; c = tracker_next(c))
+		if (c->row.state != CAPSULE_GONE)
+			return true;
+	return false;
+}
+
+static void
+idle_tick(void *arg)
+{
+	struct daemon *d = arg;
+
+	if (listener_clients(d->listener) > 0 ||
+	    calls_in_flight(d->calls) > 0 || guards_something(d))
+		d->busy_ms = now_ms();
+	if (now_ms() - d->busy_ms >= IDLE_MS)
+		stop(d);
+	else
+		timer_set(d->tick, IDLE_TICK_MS);
+}
+
+/* ---- reloading ---- */
+
+static void
+warn_if_changed(const char *name, const char *a, const char *b)
+{
+	if ((a == NULL) != (b == NULL) || (a != NULL && strcmp(a, b) != 0))
+		log_warn("%s changed: it takes effect when wrennd is started "
+			 "again",
+		    name);
+}
+
+static void
+take_settings(struct daemon *d, struct settings *s)
+{
+	const struct settings *old = d->settings;
+
+	warn_if_changed("socket", old->socket, s->socket);
+	warn_if_changed("state_dir", old->state_dir, s->state_dir);
+	warn_if_changed("base_url", old->base_url, s->base_url);
+	warn_if_changed("ca_file", old->ca_file, s->ca_file);
+	warn_if_changed("client_cert", old->client_cert, s->client_cert);
+	warn_if_changed("client_key", old->client_key, s->client_key);
+	warn_if_changed("proxy", old->proxy, s->proxy);
+	settings_free(d->settings);
+	d->settings = s;
+	d->services.settings = s;
+	log_set_level(s->log_level);
+	capsules_settings_changed(d->capsules, s);
+	listener_settings_changed(d->listener, s);
+}
+
+static void
+credentials_reloaded(void *arg, bool changed)
+{
+	struct daemon *d = arg;
+	void (*done)(void *, struct rpc_error *) = d->reload_done;
+
+	if (changed) {
+		log_info("the credential changed");
+		upstream_renew(d->upstream);
+		capsules_credential_changed(d->capsules);
+	}
+	d->reload_done = NULL;
+	if (done != NULL)
+		done(d->reload_arg, NULL);
+}
+
+static void
+reload(void *daemon, void (*done)(void *arg, struct rpc_error *), void *arg)
+{
+	struct daemon *d = daemon;
+	struct settings *s;
+	struct rpc_error e;
+	int r;
+
+	if (d->reload_done != NULL) {
+		rpc_error_set(&e, RPC_BUSY, "a reload is under way");
+		done(arg, &e);
+		return;
+	}
+	s = settings_load(&d->options->args);
+	if (s == NULL) {
+		rpc_error_set(&e, RPC_INTERNAL,
+		    "the configuration is wrong, so the one in force stays; "
+		    "wrennd --check-config says what it is");
+		done(arg, &e);
+		return;
+	}
+	take_settings(d, s);
+	d->reload_done = done;
+	d->reload_arg = arg;
+	r = cred_reload(d->cred, d->settings, credentials_reloaded, d);
+	if (r < 0) {
+		d->reload_done = NULL;
+		rpc_error_set(&e, RPC_INTERNAL,
+		    "a key file could not be read; wrennd's log says which");
+		done(arg, &e);
+	}
+}
+
+static void
+hangup_done(void *arg, struct rpc_error *e)
+{
+	(void)arg;
+	if (e != NULL)
+		log_error("reload: %s", e->message);
+	else
+		log_info("reloaded");
+}
+
+static void
+on_hangup(void *arg)
+{
+	reload(arg, hangup_done, NULL);
+}
+
+/* ---- starting ---- */
+
+static void
+seed_random(void)
+{
+	unsigned seed = 0;
+
+	/* For jitter and nonces, not for secrets. */
+	if (getrandom(&seed, sizeof(seed), 0) != sizeof(seed))
+		seed = (unsigned)getpid();
+	srandom(seed);
+}
+
+static int
+open_records(struct daemon *d)
+{
+	d->cred = cred_new(d->loop, d->settings);
+	if (d->cred == NULL)
+		return -1;
+	d->store = store_open(d->loop, d->settings->state_dir,
+	    d->options->new_store);
+	if (d->store == NULL)
+		return -1;
+	d->tracker = tracker_new(d->loop, d->store);
+	return d->tracker ? 0 : -1;
+}
+
+static void
+make_parts(struct daemon *d)
+{
+	struct capsules_parts parts;
+
+	d->upstream = upstream_new(d->loop, d->settings, d->cred);
+	d->keepalive = keepalive_new(d->loop, d->upstream);
+	d->watches = watches_new(d->loop, d->upstream);
+	d->wakes = wakes_new(d->upstream, d->watches);
+	d->reaper = reaper_new(d->loop, d->upstream, d->tracker, d->cred);
+	parts = (struct capsules_parts){
+		.loop = d->loop,
+		.upstream = d->upstream,
+		.tracker = d->tracker,
+		.watches = d->watches,
+		.reaper = d->reaper,
+		.cred = d->cred,
+	};
+	d->capsules = capsules_new(&parts, d->settings);
+	d->uses = uses_new(d->capsules, d->upstream, d->keepalive, d->wakes);
+	d->calls = calls_new(d->loop);
+	d->services = (struct services){
+		.loop = d->loop,
+		.settings = d->settings,
+		.cred = d->cred,
+		.store = d->store,
+		.tracker = d->tracker,
+		.upstream = d->upstream,
+		.keepalive = d->keepalive,
+		.capsules = d->capsules,
+		.uses = d->uses,
+		.calls = d->calls,
+		.started_ms = now_ms(),
+		.reload = reload,
+		.shutdown = stop,
+		.daemon = d,
+	};
+	d->dispatch = dispatch_new(&d->services);
+}
+
+/* Clients are let in only once the credential is there. */
+static void
+credential_ready(void *arg, bool changed)
+{
+	struct daemon *d = arg;
+
+	(void)changed;
+	d->listener = listener_new(d->loop, d->settings, &dispatch_peer_ops,
+	    d->dispatch);
+	if (d->listener == NULL) {
+		d->failed = true;
+		loop_stop(d->loop);
+		return;
+	}
+	d->services.listener = d->listener;
+	capsules_start(d->capsules);
+	if (d->options->on_demand) {
+		d->busy_ms = now_ms();
+		d->tick = timer_new(d->loop, idle_tick, d);
+		timer_set(d->tick, IDLE_TICK_MS);
+	}
+	log_info("ready version=%s socket=%s base_url=%s", PACKAGE_VERSION,
+	    d->settings->socket, d->settings->base_url);
+}
+
+static int
+start(struct daemon *d)
+{
+	log_set_level(d->settings->log_level);
+	if (cred_process_init() < 0 || lock_state(d) < 0)
+		return -1;
+	seed_random();
+	d->loop = loop_new();
+	if (d->loop == NULL || open_records(d) < 0)
+		return -1;
+	make_parts(d);
+	signal(SIGPIPE, SIG_IGN);
+	loop_on_signal(d->loop, SIGTERM, stop, d);
+	loop_on_signal(d->loop, SIGINT, stop, d);
+	loop_on_signal(d->loop, SIGHUP, on_hangup, d);
+	return cred_reload(d->cred, d->settings, credential_ready, d);
+}
+
+/*
+ * Clients first, since their calls lean on all the rest; then the store,
+ * whose last answers go to parts that are still there.
+ */
+static void
+finish(struct daemon *d)
+{
+	listener_free(d->listener);
+	dispatch_free(d->dispatch);
+	store_close(d->store);
+	reaper_free(d->reaper);
+	capsules_free(d->capsules);
+	uses_free(d->uses);
+	wakes_free(d->wakes);
+	watches_free(d->watches);
+	keepalive_free(d->keepalive);
+	tracker_free(d->tracker);
+	calls_free(d->calls);
+	upstream_free(d->upstream);
+	cred_free(d->cred);
+	timer_free(d->tick);
+	loop_free(d->loop);
+	if (d->lock >= 0)
+		close(d->lock);
+	settings_free(d->settings);
+}
+
+int
+daemon_run(const struct daemon_options *o)
+{
+	struct daemon d = { .options = o, .lock = -1 };
+
+	d.settings = settings_load(&o->args);
+	if (d.settings == NULL)
+		return EXIT_FAILURE;
+	if (start(&d) < 0 || loop_run(d.loop) < 0)
+		d.failed = true;
+	finish(&d);
+	if (!d.failed)
+		log_info("stopped");
+	return d.failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}

@@ -1,0 +1,82 @@
+#include <json-c/json.h>
+
+#include "daemon/capsules.h"
+#include "daemon/cred.h"
+#include "daemon/dispatch.h"
+#include "daemon/tracker.h"
+#include "daemon/upstream.h"
+#include "proto/jx.h"
+
+#include "proto/banned.h"
+
+static struct json_object *
+auth_json(const struct services *svc)
+{
+	struct json_object *o = json_object_new_object();
+
+	jx_add_str(o, "base_url", upstream_base_url(svc->upstream));
+	jx_add(o, "api_key", cred_describe(svc->cred, CRED_API_KEY));
+	jx_add(o, "token", cred_describe(svc->cred, CRED_TOKEN));
+	return o;
+}
+
+void
+m_auth_status(struct call *c)
+{
+	call_reply(c, auth_json(c->svc));
+}
+
+/* No connection made for the old credential carries the new one. */
+static void
+credential_changed(const struct services *svc)
+{
+	upstream_renew(svc->upstream);
+	capsules_credential_changed(svc->capsules);
+}
+
+void
+m_auth_set(struct call *c)
+{
+	const char *key = jx_str(c->params, "api_key");
+	const char *token = jx_str(c->params, "token");
+	bool persist = jx_bool(c->params, "persist", true);
+	struct rpc_error why;
+	int r;
+
+	if ((key == NULL) == (token == NULL)) {
+		call_failf(c, RPC_INVALID_PARAMS,
+		    "auth.set takes one of api_key and token");
+		return;
+	}
+	r = cred_set(c->svc->cred, key ? CRED_API_KEY : CRED_TOKEN,
+	    key ? key : token, persist, &why);
+	if (r == 0 || why.kind == RPC_STORE)
+		credential_changed(c->svc);
+	if (r < 0)
+		call_fail(c, &why);
+	else
+		call_reply(c, auth_json(c->svc));
+}
+
+void
+m_auth_logout(struct call *c)
+{
+	int live = tracker_count(c->svc->tracker, CAPSULE_LIVE) +
+	    tracker_count(c->svc->tracker, CAPSULE_ENDING);
+	struct rpc_error why;
+
+	if (live > 0 && !jx_bool(c->params, "force", false)) {
+		call_failf(c, RPC_CONFLICT,
+		    "%d capsules are recorded that could not be destroyed "
+		    "without the credential; destroy them first, or force it",
+		    live);
+		return;
+	}
+	if (cred_logout(c->svc->cred, c->svc->settings, &why) < 0) {
+		credential_changed(c->svc);
+		call_fail(c, &why);
+		return;
+	}
+	credential_changed(c->svc);
+	call_reply(c, auth_json(c->svc));
+}

@@ -1,0 +1,185 @@
+#include <ctype.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <json-c/json.h>
+
+#include "daemon/api.h"
+#include "daemon/dispatch.h"
+#include "daemon/upstream.h"
+#include "daemon/use.h"
+#include "proto/jx.h"
+#include "proto/xalloc.h"
+
+#include "proto/banned.h"
+
+#define TIMEOUT_S 30 /* upstream's own default */
+
+/* One command; freed with the answer or the cancel. */
+struct exec {
+	struct call *call;
+	struct use *use;
+};
+
+static struct upstream_request *
+make_request(void *arg, const char *id)
+{
+	const struct exec *x = arg;
+	struct json_object *p = x->call->params;
+	struct api_command c = {
+		.cmd = jx_str(p, "cmd"),
+		.args = jx_arr(p, "args"),
+		.cwd = jx_str(p, "cwd"),
+		.envs = jx_obj(p, "envs"),
+		.timeout_s = TIMEOUT_S,
+	};
+
+	jx_int(p, "timeout_sec", 1, INT32_MAX, &c.timeout_s);
+	return api_exec(id, &c);
+}
+
+/* Moves one member over; false when it is not of the type. */
+static bool
+move(struct json_object *to, struct json_object *from, const char *key,
+    json_type type)
+{
+	struct json_object *v;
+
+	if (!jx_get(from, key, &v) || !json_object_is_type(v, type))
+		return false;
+	jx_add(to, key, json_object_get(v));
+	return true;
+}
+
+/* The result, or NULL with *e filled. */
+static struct json_object *
+result_of(const struct upstream_answer *a, bool resumed, struct rpc_error *e)
+{
+	struct json_object *answer = api_json(a, false, e);
+	struct json_object *o;
+	bool whole;
+
+	if (answer == NULL)
+		return NULL;
+	o = json_object_new_object();
+	whole = move(o, answer, "stdout", json_type_string) &&
+	    move(o, answer, "stderr", json_type_string) &&
+	    move(o, answer, "exit_code", json_type_int);
+	move(o, answer, "duration_ms", json_type_int);
+	if (!move(o, answer, "encoding", json_type_string))
+		jx_add_str(o, "encoding", "utf-8");
+	if (resumed)
+		jx_add_bool(o, "resumed", true);
+	json_object_put(answer);
+	if (whole)
+		return o;
+	json_object_put(o);
+	rpc_error_set(e, RPC_BAD_ANSWER,
+	    "upstream's answer to the command lacks its output or exit code");
+	return NULL;
+}
+
+/*
+ * Upstream has one error for all that goes wrong with a program's start; its
+ * message tells what a shell would tell by 126 and 127.
+ */
+static void
+refine(struct rpc_error *e)
+{
+	size_t n = strlen(e->message);
+	static const char gone[] = "no such file or directory";
+
+	if (e->kind != RPC_AGENT)
+		return;
+	if (strstr(e->message, "executable file not found") != NULL ||
+	    (n >= sizeof(gone) - 1 &&
+		strcmp(e->message + n - (sizeof(gone) - 1), gone) == 0))
+		e->kind = RPC_CMD_NOT_FOUND;
+	else if (strstr(e->message, "permission denied") != NULL)
+		e->kind = RPC_CMD_NOT_EXEC;
+	else if (strstr(e->message, "deadline exceeded") != NULL)
+		e->kind = RPC_TIMEOUT;
+}
+
+static void
+done(void *arg, const struct upstream_answer *a, bool resumed,
+    struct rpc_error *e)
+{
+	struct exec *x = arg;
+	struct json_object *result = NULL;
+	struct rpc_error odd;
+
+	if (e == NULL) {
+		result = result_of(a, resumed, &odd);
+		if (result == NULL)
+			e = &odd;
+	} else {
+		refine(e);
+	}
+	call_done(x->call, result, e);
+	free(x);
+}
+
+static void
+cancel(void *arg)
+{
+	struct exec *x = arg;
+
+	use_cancel(x->use);
+	free(x);
+}
+
+/* Names that a shell can export; the values may be anything. */
+static int
+check_envs(struct json_object *envs, struct rpc_error *why)
+{
+	const char *s;
+
+	if (envs == NULL)
+		return 0;
+	json_object_object_foreach(envs, name, value)
+	{
+		(void)value;
+		s = name;
+		if (isalpha((unsigned char)*s) || *s == '_')
+			while (isalnum((unsigned char)*s) || *s == '_')
+				s++;
+		if (s != name && *s == '\0')
+			continue;
+		rpc_error_set_param(why, "envs",
+		    "parameter envs: \"%.64s\" is no name of a variable",
+		    name);
+		return -EINVAL;
+	}
+	return 0;
+}
+
+void
+m_exec_run(struct call *c)
+{
+	struct exec *x;
+	struct rpc_error why;
+	struct use_spec spec = {
+		.uid = c->uid,
+		.ref = jx_str(c->params, "capsule"),
+		.auto_resume = use_auto_resume(c->params),
+		.request = make_request,
+		.done = done,
+	};
+
+	if (check_envs(jx_obj(c->params, "envs"), &why) < 0) {
+		call_fail(c, &why);
+		return;
+	}
+	x = xcalloc(1, sizeof(*x));
+	x->call = c;
+	spec.arg = x;
+	x->use = use_start(c->svc->uses, &spec, &why);
+	if (x->use == NULL) {
+		free(x);
+		call_fail(c, &why);
+		return;
+	}
+	call_on_cancel(c, cancel, x);
+}

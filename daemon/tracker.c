@@ -1,0 +1,372 @@
+#include "daemon/tracker.h"
+
+#include <search.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "daemon/log.h"
+#include "proto/xalloc.h"
+
+#include "proto/banned.h"
+
+#define SAVE_AGAIN_MS 2000
+#define KEY_KEPT_MS   (24 * 3600 * 1000LL) /* after its capsule is gone */
+#define PREFIX_MIN    4                    /* "cl-" and one more */
+
+struct tracker {
+	struct loop *loop;
+	struct store *store;
+	TAILQ_HEAD(, capsule) capsules; /* in the order of their creation */
+	void *by_id, *by_name;          /* trees of tsearch(3) */
+	struct timer *again;            /* saves what could not be saved */
+};
+
+/* One write under way. */
+struct save {
+	struct tracker *tracker;
+	struct capsule *capsule;
+	store_fn *fn;
+	void *arg;
+};
+
+static int
+compare_id(const void *va, const void *vb)
+{
+	const struct capsule *a = va, *b = vb;
+
+	return strcmp(a->row.id, b->row.id);
+}
+
+static int
+compare_name(const void *va, const void *vb)
+{
+	const struct capsule *a = va, *b = vb;
+
+	if (a->row.uid != b->row.uid)
+		return a->row.uid < b->row.uid ? -1 : 1;
+	return strcmp(a->row.name, b->row.name);
+}
+
+static void
+index_add(struct tracker *t, struct capsule *c)
+{
+	if (c->row.id[0] != '\0')
+		tsearch(c, &t->by_id, compare_id);
+	if (c->row.name[0] != '\0' && c->row.state != CAPSULE_GONE)
+		tsearch(c, &t->by_name, compare_name);
+}
+
+/* Takes c out of a tree, but not another capsule that compares equal. */
+static void
+index_drop(void **tree, struct capsule *c,
+    int (*compare)(const void *, const void *))
+{
+	struct capsule **found = tfind(c, tree, compare);
+
+	if (found != NULL && *found == c)
+		tdelete(c, tree, compare);
+}
+
+static void
+index_remove(struct tracker *t, struct capsule *c)
+{
+	index_drop(&t->by_id, c, compare_id);
+	index_drop(&t->by_name, c, compare_name);
+}
+
+void
+capsule_ref(struct capsule *c)
+{
+	c->refs++;
+}
+
+void
+capsule_unref(struct capsule *c)
+{
+	if (c == NULL || --c->refs > 0)
+		return;
+	timer_free(c->ping);
+	capsule_row_release(&c->row);
+	free(c);
+}
+
+static struct capsule *
+insert(struct tracker *t, const struct capsule_row *row)
+{
+	struct capsule *c = xcalloc(1, sizeof(*c));
+
+	capsule_row_copy(&c->row, row);
+	c->refs = 1; /* the tracker's */
+	TAILQ_INSERT_TAIL(&t->capsules, c, entry);
+	index_add(t, c);
+	return c;
+}
+
+static void
+make_record_id(char *record, size_t size)
+{
+	uint64_t n = 0;
+
+	if (getrandom(&n, sizeof(n), 0) != sizeof(n))
+		abort();
+	snprintf(record, size, "rec-%016jx", (uintmax_t)n);
+}
+
+struct capsule *
+tracker_add(struct tracker *t, const struct capsule_row *row)
+{
+	struct capsule_row fresh = *row;
+
+	make_record_id(fresh.record, sizeof(fresh.record));
+	fresh.created_at = fresh.changed_at = wall_ms();
+	return insert(t, &fresh);
+}
+
+static void
+load_row(void *arg, const struct capsule_row *row)
+{
+	struct tracker *t = arg;
+
+	insert(t, row);
+}
+
+static void
+take_out(struct tracker *t, struct capsule *c)
+{
+	index_remove(t, c);
+	TAILQ_REMOVE(&t->capsules, c, entry);
+	c->forgotten = true;
+	capsule_unref(c);
+}
+
+/* Once the store is open for writing. */
+static void
+settle_loaded(struct tracker *t)
+{
+	struct capsule *c, *next;
+
+	TAILQ_FOREACH_SAFE(c, &t->capsules, entry, next)
+	{
+		if (c->row.state == CAPSULE_CREATING) {
+			log_warn("a create was interrupted; its outcome is "
+				 "unknown record=%s",
+			    c->row.record);
+			tracker_set_state(c, CAPSULE_UNCERTAIN);
+			tracker_save(t, c, NULL, NULL);
+		} else if (c->row.state == CAPSULE_GONE &&
+		    (c->row.key[0] == '\0' ||
+			wall_ms() - c->row.changed_at > KEY_KEPT_MS)) {
+			tracker_forget(t, c);
+		}
+	}
+}
+
+static void
+save_again(void *arg)
+{
+	struct tracker *t = arg;
+	struct capsule *c;
+
+	TAILQ_FOREACH(c, &t->capsules, entry)
+		if (c->dirty)
+			tracker_save(t, c, NULL, NULL);
+}
+
+struct tracker *
+tracker_new(struct loop *l, struct store *s)
+{
+	struct tracker *t = xcalloc(1, sizeof(*t));
+
+	t->loop = l;
+	t->store = s;
+	TAILQ_INIT(&t->capsules);
+	t->again = timer_new(l, save_again, t);
+	if (store_load(s, load_row, t) < 0) {
+		tracker_free(t);
+		return NULL;
+	}
+	settle_loaded(t);
+	return t;
+}
+
+void
+tracker_free(struct tracker *t)
+{
+	struct capsule *c;
+
+	if (t == NULL)
+		return;
+	while ((c = TAILQ_FIRST(&t->capsules)) != NULL)
+		take_out(t, c);
+	timer_free(t->again);
+	free(t);
+}
+
+static struct capsule *
+find(void *const *tree, const struct capsule *like,
+    int (*compare)(const void *, const void *))
+{
+	struct capsule **found = tfind(like, tree, compare);
+
+	return found ? *found : NULL;
+}
+
+struct capsule *
+tracker_by_id(struct tracker *t, const char *id)
+{
+	struct capsule like = { 0 };
+
+	snprintf(like.row.id, sizeof(like.row.id), "%s", id);
+	return find(&t->by_id, &like, compare_id);
+}
+
+struct capsule *
+tracker_by_name(struct tracker *t, uid_t uid, const char *name)
+{
+	struct capsule like = { .row.uid = uid };
+
+	snprintf(like.row.name, sizeof(like.row.name), "%s", name);
+	return find(&t->by_name, &like, compare_name);
+}
+
+struct capsule *
+tracker_by_key(struct tracker *t, uid_t uid, const char *key)
+{
+	struct capsule *c;
+
+	TAILQ_FOREACH(c, &t->capsules, entry)
+		if (c->row.uid == uid && strcmp(c->row.key, key) == 0)
+			return c;
+	return NULL;
+}
+
+/* Whether ref is the beginning of what c is called by upstream or here. */
+static bool
+has_prefix(const struct capsule *c, const char *ref)
+{
+	size_t n = strlen(ref);
+
+	return strncmp(c->row.id, ref, n) == 0 ||
+	    strncmp(c->row.record, ref, n) == 0;
+}
+
+static bool
+is_exact(const struct capsule *c, const char *ref)
+{
+	return strcmp(c->row.id, ref) == 0 || strcmp(c->row.record, ref) == 0;
+}
+
+struct capsule *
+tracker_resolve(struct tracker *t, uid_t uid, const char *ref,
+    struct rpc_error *ret)
+{
+	struct capsule *c, *match = NULL;
+	int matches = 0;
+
+	match = tracker_by_name(t, uid, ref);
+	if (match != NULL)
+		return match;
+	TAILQ_FOREACH(c, &t->capsules, entry)
+	{
+		if (c->row.uid != uid || !has_prefix(c, ref))
+			continue;
+		if (is_exact(c, ref))
+			return c;
+		if (c->row.state == CAPSULE_GONE)
+			continue;
+		match = c;
+		matches++;
+	}
+	if (matches == 1 && strlen(ref) >= PREFIX_MIN)
+		return match;
+	if (matches > 1 && strlen(ref) >= PREFIX_MIN)
+		rpc_error_set(ret, RPC_AMBIGUOUS,
+		    "%s is the beginning of %d capsules' IDs; give more of it",
+		    ref, matches);
+	else
+		rpc_error_set(ret, RPC_NOT_FOUND,
+		    "no capsule of yours is called %s (wrennctl ls shows them)",
+		    ref);
+	return NULL;
+}
+
+void
+tracker_set_id(struct tracker *t, struct capsule *c, const char *id)
+{
+	index_drop(&t->by_id, c, compare_id);
+	snprintf(c->row.id, sizeof(c->row.id), "%s", id);
+	index_add(t, c);
+}
+
+void
+tracker_set_state(struct capsule *c, enum capsule_state state)
+{
+	log_debug("capsule record=%s id=%s: %s -> %s", c->row.record,
+	    c->row.id, capsule_state_name(c->row.state),
+	    capsule_state_name(state));
+	c->row.state = state;
+	c->row.changed_at = wall_ms();
+}
+
+static void
+saved(void *arg, int error)
+{
+	struct save *s = arg;
+
+	if (error != 0 && !s->capsule->forgotten) {
+		s->capsule->dirty = true;
+		timer_set(s->tracker->again, SAVE_AGAIN_MS);
+	}
+	if (s->fn != NULL)
+		s->fn(s->arg, error);
+	capsule_unref(s->capsule);
+	free(s);
+}
+
+void
+tracker_save(struct tracker *t, struct capsule *c, store_fn *fn, void *arg)
+{
+	struct save *s = xcalloc(1, sizeof(*s));
+
+	*s = (struct save){ .tracker = t, .capsule = c, .fn = fn, .arg = arg };
+	capsule_ref(c);
+	c->dirty = false;
+	if (c->row.state == CAPSULE_GONE)
+		index_drop(&t->by_name, c, compare_name);
+	store_put(t->store, &c->row, saved, s);
+}
+
+void
+tracker_forget(struct tracker *t, struct capsule *c)
+{
+	if (c->forgotten)
+		return;
+	store_remove(t->store, c->row.record, NULL, NULL);
+	take_out(t, c);
+}
+
+struct capsule *
+tracker_first(struct tracker *t)
+{
+	return TAILQ_FIRST(&t->capsules);
+}
+
+struct capsule *
+tracker_next(struct capsule *c)
+{
+	return TAILQ_NEXT(c, entry);
+}
+
+int
+tracker_count(struct tracker *t, enum capsule_state state)
+{
+	struct capsule *c;
+	int n = 0;
+
+	TAILQ_FOREACH(c, &t->capsules, entry)
+		if (c->row.state == state)
+			n++;
+	return n;
+}

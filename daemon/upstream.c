@@ -1,0 +1,545 @@
+#include "daemon/upstream.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "daemon/cred.h"
+#include "daemon/http_curl.h"
+#include "daemon/log.h"
+#include "daemon/loop.h"
+#include "daemon/settings.h"
+#include "proto/queue.h"
+#include "proto/xalloc.h"
+
+#include "proto/banned.h"
+
+#define ATTEMPTS        4
+#define BACKOFF_MS      100
+#define BACKOFF_MAX_MS  2000
+#define BUDGET_MAX      10.0 /* retries that may come at once */
+#define BUDGET_SHARE    0.1  /* and one for so many requests */
+#define TIMEOUTS_RENEW  2    /* in a row: the connections are suspect */
+#define CLOCK_CHECK_MS  15000
+#define SLEEP_MS        2000 /* a longer gap means that the machine slept */
+
+struct flight;
+
+/* One caller's interest in a flight. */
+struct upstream_call {
+	struct flight *flight;
+	upstream_fn *fn;
+	void *arg;
+	TAILQ_ENTRY(upstream_call) entry;
+};
+
+/*
+ * One request under way, with its retries. Identical GETs share one; every
+ * other flight has a single caller. It ends by land(), which tells the
+ * callers, or when the last caller cancels.
+ */
+struct flight {
+	struct upstream *up;
+	const struct upstream_request *req; /* the first caller's; NULL: shared */
+	const char *method;
+	char *url;
+	enum upstream_auth auth;
+	bool idempotent;
+	size_t max_answer;
+	uint64_t started_ms, timeout_ms, stall_ms;
+	int attempts;
+	struct http_exchange *exchange; /* NULL between attempts */
+	struct timer *backoff;
+	TAILQ_HEAD(, upstream_call) calls;
+	TAILQ_ENTRY(flight) entry;
+};
+
+struct upstream {
+	struct loop *loop;
+	const struct cred *cred;
+	char *base_url;
+	struct http *http;
+	TAILQ_HEAD(, flight) flights;
+	double budget;
+	int timeouts_in_row;
+	bool known, up;
+	uint64_t sleep_offset_ms;
+	struct timer *clock_timer;
+	struct upstream_stats stats;
+	char last_error[256];
+};
+
+/* ---- requests ---- */
+
+struct upstream_request *
+upstream_request_new(const char *method, char *path)
+{
+	struct upstream_request *r = xcalloc(1, sizeof(*r));
+
+	r->method = method;
+	r->path = path;
+	r->idempotent = strcmp(method, "POST") != 0;
+	r->timeout_ms = 60000;
+	r->max_answer = LIMIT_ANSWER_LINE;
+	buf_init(&r->body, LIMIT_ANSWER_LINE);
+	return r;
+}
+
+void
+upstream_request_free(struct upstream_request *r)
+{
+	if (r == NULL)
+		return;
+	buf_release(&r->body);
+	free(r->path);
+	free(r);
+}
+
+/* ---- health ---- */
+
+static void
+note_down(struct upstream *u, const char *why)
+{
+	u->stats.errors++;
+	snprintf(u->last_error, sizeof(u->last_error), "%s", why);
+	if (u->known && !u->up)
+		return;
+	u->known = true;
+	u->up = false;
+	log_warn("upstream cannot be reached: %s base_url=%s", why,
+	    u->base_url);
+}
+
+static void
+note_up(struct upstream *u, uint64_t took_ms)
+{
+	double ms = (double)took_ms;
+
+	u->timeouts_in_row = 0;
+	u->stats.latency_ms += u->stats.latency_ms > 0
+	    ? (ms - u->stats.latency_ms) / 16
+	    : ms;
+	if (u->known && !u->up)
+		log_info("upstream answers again base_url=%s", u->base_url);
+	u->known = true;
+	u->up = true;
+}
+
+static void
+note_result(struct flight *f, const struct http_result *r)
+{
+	struct upstream *u = f->up;
+
+	if (r->outcome == HTTP_ANSWERED) {
+		note_up(u, now_ms() - f->started_ms);
+		return;
+	}
+	/* Limits of ours, and local data sockets, say nothing of upstream. */
+	if (r->error == RPC_TOO_LARGE || r->error == RPC_DATA_SOCKET)
+		return;
+	note_down(u, r->why);
+	if (r->error != RPC_TIMEOUT)
+		u->timeouts_in_row = 0;
+	else if (++u->timeouts_in_row >= TIMEOUTS_RENEW)
+		upstream_renew(u);
+}
+
+/* ---- flights ---- */
+
+static void flight_launch(struct flight *f);
+
+static void
+flight_free(struct flight *f)
+{
+	TAILQ_REMOVE(&f->up->flights, f, entry);
+	timer_free(f->backoff);
+	free(f->url);
+	free(f);
+}
+
+/* Tells all callers and ends the flight. A caller may cancel another one. */
+static void
+land(struct flight *f, const struct upstream_answer *answer)
+{
+	struct upstream_call *call;
+
+	f->exchange = NULL;
+	while ((call = TAILQ_FIRST(&f->calls)) != NULL) {
+		TAILQ_REMOVE(&f->calls, call, entry);
+		call->flight = NULL;
+		call->fn(call->arg, answer);
+		free(call);
+	}
+	flight_free(f);
+}
+
+static void
+land_error(struct flight *f, enum rpc_errno error, const char *why)
+{
+	struct upstream_answer answer = { .outcome = HTTP_NOT_SENT,
+		.content_type = "", .body = "", .error = error, .why = why };
+
+	land(f, &answer);
+}
+
+static bool
+is_gateway_error(int status)
+{
+	return status == 502 || status == 503 || status == 504;
+}
+
+/* Whether sending it again can do no harm and may help. */
+static bool
+may_retry(const struct flight *f, const struct http_result *r)
+{
+	bool streamed = f->req != NULL && (f->req->sink || f->req->source);
+
+	if (f->attempts >= ATTEMPTS || f->up->budget < 1.0)
+		return false;
+	switch (r->outcome) {
+	case HTTP_NOT_SENT:
+		return r->error == RPC_UNREACHABLE;
+	case HTTP_UNKNOWN:
+		return f->idempotent && !streamed &&
+		    r->error != RPC_TOO_LARGE && r->error != RPC_TIMEOUT;
+	case HTTP_ANSWERED:
+		return f->idempotent && !streamed &&
+		    is_gateway_error(r->status);
+	}
+	return false;
+}
+
+/* Full jitter: anything from nothing to the doubled delay. */
+static int64_t
+backoff_ms(int attempts)
+{
+	int64_t most = BACKOFF_MS << attempts;
+
+	if (most > BACKOFF_MAX_MS)
+		most = BACKOFF_MAX_MS;
+	return random() % (most + 1);
+}
+
+static bool
+retry(struct flight *f, const struct http_result *r)
+{
+	int64_t delay = backoff_ms(f->attempts);
+
+	if (!may_retry(f, r))
+		return false;
+	if (f->timeout_ms != 0 &&
+	    now_ms() + (uint64_t)delay - f->started_ms >= f->timeout_ms)
+		return false;
+	f->up->budget -= 1.0;
+	f->up->stats.retries++;
+	f->exchange = NULL;
+	log_debug("upstream: again method=%s url=%s after_ms=%jd", f->method,
+	    f->url, (intmax_t)delay);
+	timer_set(f->backoff, delay);
+	return true;
+}
+
+static void
+exchange_done(void *arg, struct http_result *r)
+{
+	struct flight *f = arg;
+	struct upstream_answer answer = {
+		.outcome = r->outcome,
+		.status = r->status,
+		.content_type = r->content_type,
+		.error = r->error,
+		.why = r->why,
+	};
+
+	note_result(f, r);
+	log_debug("upstream: method=%s url=%s outcome=%d status=%d ms=%ju%s%s",
+	    f->method, f->url, (int)r->outcome, r->status,
+	    (uintmax_t)(now_ms() - f->started_ms), r->why[0] ? " why=" : "",
+	    r->why);
+	if (retry(f, r))
+		return;
+	answer.body = buf_str(&r->body);
+	answer.len = r->body.len;
+	if (answer.body == NULL)
+		answer.body = "";
+	land(f, &answer);
+}
+
+/* "Name: secret", to be wiped by the caller; NULL when there is no secret. */
+static char *
+auth_header(const struct flight *f)
+{
+	const struct cred *c = f->up->cred;
+	const char *key = cred_secret(c, CRED_API_KEY);
+	const char *token = cred_secret(c, CRED_TOKEN);
+
+	if (f->auth == AUTH_KEY_OR_TOKEN && key != NULL)
+		return xasprintf("X-API-Key: %s", key);
+	if (token != NULL)
+		return xasprintf("Authorization: Bearer %s", token);
+	return NULL;
+}
+
+static const char *
+missing_credential(const struct flight *f)
+{
+	if (f->auth == AUTH_TOKEN)
+		return "this needs a token (JWT), and wrennd holds none: log "
+		       "in with your e-mail address and password";
+	return "wrennd holds no credential: give it one with auth.set, "
+	       "api_key_file in wrennd.conf, or WRENN_API_KEY in wrennd's "
+	       "environment";
+}
+
+/* One attempt. */
+static void
+flight_launch(struct flight *f)
+{
+	uint64_t spent = now_ms() - f->started_ms;
+	const struct upstream_request *req = f->req;
+	const char *headers[2];
+	char *auth = NULL, *type = NULL;
+	struct http_request h = {
+		.method = f->method,
+		.url = f->url,
+		.headers = headers,
+		.stall_ms = f->stall_ms,
+		.max_body = f->max_answer,
+	};
+
+	if (f->auth != AUTH_NONE) {
+		auth = auth_header(f);
+		if (auth == NULL) {
+			land_error(f, RPC_NO_CREDENTIAL,
+			    missing_credential(f));
+			return;
+		}
+		headers[h.header_count++] = auth;
+	}
+	if (f->timeout_ms != 0)
+		h.timeout_ms = f->timeout_ms > spent ? f->timeout_ms - spent
+						     : 1;
+	if (req != NULL) {
+		h.body = req->content_type ? buf_head(&req->body) : NULL;
+		h.body_len = req->body.len;
+		h.source = req->source;
+		h.sink = req->sink;
+		h.bulk = req->bulk;
+		if (req->content_type != NULL) {
+			type = xasprintf("Content-Type: %s", req->content_type);
+			headers[h.header_count++] = type;
+		}
+	}
+	f->attempts++;
+	f->exchange = f->up->http->ops->start(f->up->http, &h, exchange_done,
+	    f);
+	if (auth != NULL)
+		explicit_bzero(auth, strlen(auth));
+	free(auth);
+	free(type);
+}
+
+static void
+backoff_due(void *arg)
+{
+	flight_launch(arg);
+}
+
+static bool
+is_shareable(const struct upstream_request *r)
+{
+	return strcmp(r->method, "GET") == 0 && r->sink == NULL;
+}
+
+/* A flight of the same GET that this one may join. */
+static struct flight *
+flight_find(struct upstream *u, const struct upstream_request *r,
+    const char *url)
+{
+	struct flight *f;
+
+	if (!is_shareable(r))
+		return NULL;
+	TAILQ_FOREACH(f, &u->flights, entry)
+		if (f->req == NULL && f->auth == r->auth &&
+		    strcmp(f->url, url) == 0)
+			return f;
+	return NULL;
+}
+
+/* Takes url over. The first attempt is made in the next turn. */
+static struct flight *
+flight_new(struct upstream *u, const struct upstream_request *r, char *url)
+{
+	struct flight *f = xcalloc(1, sizeof(*f));
+
+	f->up = u;
+	f->req = is_shareable(r) ? NULL : r;
+	f->method = r->method;
+	f->url = url;
+	f->auth = r->auth;
+	f->idempotent = r->idempotent;
+	f->max_answer = r->max_answer;
+	f->timeout_ms = r->timeout_ms;
+	f->stall_ms = r->stall_ms;
+	f->started_ms = now_ms();
+	f->backoff = timer_new(u->loop, backoff_due, f);
+	TAILQ_INIT(&f->calls);
+	TAILQ_INSERT_TAIL(&u->flights, f, entry);
+	timer_set(f->backoff, 0);
+	return f;
+}
+
+struct upstream_call *
+upstream_send(struct upstream *u, const struct upstream_request *r,
+    upstream_fn *fn, void *arg)
+{
+	struct upstream_call *call = xcalloc(1, sizeof(*call));
+	char *url = xasprintf("%s%s", u->base_url, r->path);
+	struct flight *f = flight_find(u, r, url);
+
+	if (f != NULL) {
+		u->stats.shared++;
+		free(url);
+	} else {
+		u->stats.requests++;
+		if (u->budget < BUDGET_MAX)
+			u->budget += BUDGET_SHARE;
+		f = flight_new(u, r, url);
+	}
+	call->flight = f;
+	call->fn = fn;
+	call->arg = arg;
+	TAILQ_INSERT_TAIL(&f->calls, call, entry);
+	return call;
+}
+
+void
+upstream_cancel(struct upstream_call *call)
+{
+	struct flight *f;
+
+	if (call == NULL)
+		return;
+	f = call->flight;
+	TAILQ_REMOVE(&f->calls, call, entry);
+	free(call);
+	if (!TAILQ_EMPTY(&f->calls))
+		return;
+	/*
+	 * While land() tells the callers, its flight has no exchange and no
+	 * timer, and land() itself frees it.
+	 */
+	if (f->exchange == NULL && !timer_armed(f->backoff))
+		return;
+	if (f->exchange != NULL)
+		f->up->http->ops->cancel(f->exchange);
+	flight_free(f);
+}
+
+void
+upstream_resume(struct upstream_call *call)
+{
+	if (call->flight->exchange != NULL)
+		call->flight->up->http->ops->resume(call->flight->exchange);
+}
+
+/* ---- the whole ---- */
+
+void
+upstream_renew(struct upstream *u)
+{
+	log_debug("upstream: new connections from now on");
+	u->timeouts_in_row = 0;
+	u->http->ops->renew(u->http);
+}
+
+/* How far the clock that counts sleep is ahead of the one that does not. */
+static uint64_t
+sleep_offset_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return now_ms() -
+	    ((uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000);
+}
+
+static void
+check_clock(void *arg)
+{
+	struct upstream *u = arg;
+	uint64_t offset = sleep_offset_ms();
+
+	if (offset - u->sleep_offset_ms > SLEEP_MS &&
+	    offset > u->sleep_offset_ms) {
+		log_info("the machine slept s=%ju",
+		    (uintmax_t)(offset - u->sleep_offset_ms) / 1000);
+		upstream_renew(u);
+	}
+	u->sleep_offset_ms = offset;
+	timer_set(u->clock_timer, CLOCK_CHECK_MS);
+}
+
+struct upstream *
+upstream_new(struct loop *l, const struct settings *s, const struct cred *c)
+{
+	struct upstream *u = xcalloc(1, sizeof(*u));
+	struct http_curl_options opt = {
+		.ca_file = s->ca_file,
+		.client_cert = s->client_cert,
+		.client_key = s->client_key,
+		.proxy = s->proxy,
+		.tls = strncmp(s->base_url, "https:", 6) == 0,
+		.connect_timeout_ms = (long)s->connect_timeout_ms,
+		.max_connections = (long)s->max_connections,
+	};
+
+	u->loop = l;
+	u->cred = c;
+	u->base_url = xstrdup(s->base_url);
+	u->budget = BUDGET_MAX;
+	u->http = http_curl_new(l, &opt);
+	TAILQ_INIT(&u->flights);
+	u->sleep_offset_ms = sleep_offset_ms();
+	u->clock_timer = timer_new(l, check_clock, u);
+	timer_set(u->clock_timer, CLOCK_CHECK_MS);
+	return u;
+}
+
+void
+upstream_free(struct upstream *u)
+{
+	struct upstream_call *call;
+	struct flight *f;
+
+	if (u == NULL)
+		return;
+	while ((f = TAILQ_FIRST(&u->flights)) != NULL) {
+		while ((call = TAILQ_FIRST(&f->calls)) != NULL) {
+			TAILQ_REMOVE(&f->calls, call, entry);
+			free(call);
+		}
+		flight_free(f);
+	}
+	u->http->ops->free(u->http);
+	timer_free(u->clock_timer);
+	free(u->base_url);
+	free(u);
+}
+
+const char *
+upstream_base_url(const struct upstream *u)
+{
+	return u->base_url;
+}
+
+void
+upstream_stats(const struct upstream *u, struct upstream_stats *ret)
+{
+	*ret = u->stats;
+	ret->state = !u->known ? "unknown" : u->up ? "up" : "down";
+	ret->last_error = u->last_error;
+	u->http->ops->stats(u->http, &ret->http);
+}

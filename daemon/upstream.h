@@ -1,0 +1,86 @@
+/*
+ * The Wrenn server as everything above sees it: a request in, exactly one
+ * answer out unless it is cancelled. Here live the policies that hold for
+ * every transport: which credential, deadlines, what may be sent again and
+ * how often, one request for identical concurrent GETs.
+ */
+#ifndef DAEMON_UPSTREAM_H
+#define DAEMON_UPSTREAM_H
+
+#include "daemon/http.h"
+
+struct cred;
+struct loop;
+struct settings;
+struct upstream;
+struct upstream_call;
+
+enum upstream_auth {
+	AUTH_KEY_OR_TOKEN, /* capsules, files, snapshots */
+	AUTH_TOKEN,        /* keys, hosts, teams */
+	AUTH_NONE,         /* login, health */
+};
+
+/*
+ * What to send. Made with upstream_request_new(), kept by its owner until
+ * the answer came or the call was cancelled.
+ */
+struct upstream_request {
+	const char *method;
+	char *path; /* behind the base URL, from "/" on, encoded; with query */
+	enum upstream_auth auth;
+	bool idempotent;          /* may be sent again when in doubt */
+	const char *content_type; /* of the body */
+	struct buf body;
+	const struct http_source *source;
+	const struct http_sink *sink;
+	bool bulk;
+	uint64_t timeout_ms; /* in all, retries included; 0 for none */
+	uint64_t stall_ms;
+	size_t max_answer;
+};
+
+/* Lent for the time of the callback. */
+struct upstream_answer {
+	enum http_outcome outcome;
+	int status;
+	const char *content_type;
+	const char *body; /* NUL-terminated */
+	size_t len;
+	enum rpc_errno error; /* when not answered */
+	const char *why;      /* likewise */
+};
+
+typedef void upstream_fn(void *arg, const struct upstream_answer *answer);
+
+/* Takes path over. GET and DELETE are idempotent from the start. */
+struct upstream_request *upstream_request_new(const char *method, char *path);
+void upstream_request_free(struct upstream_request *r);
+
+struct upstream *upstream_new(struct loop *l, const struct settings *s,
+    const struct cred *c);
+void upstream_free(struct upstream *u);
+
+/* fn is never called before this returns. */
+struct upstream_call *upstream_send(struct upstream *u,
+    const struct upstream_request *r, upstream_fn *fn, void *arg);
+/* fn is not called any more. The request upstream is dropped with it. */
+void upstream_cancel(struct upstream_call *call);
+/* A source or sink that said -EAGAIN has more, or room. */
+void upstream_resume(struct upstream_call *call);
+
+/* After a change of credentials, a sleep, an outage: new connections. */
+void upstream_renew(struct upstream *u);
+
+const char *upstream_base_url(const struct upstream *u);
+
+struct upstream_stats {
+	const char *state; /* "unknown", "up" or "down" */
+	struct http_stats http;
+	uint64_t requests, retries, shared, errors;
+	double latency_ms;      /* moving average of answered calls */
+	const char *last_error; /* "" when there was none */
+};
+void upstream_stats(const struct upstream *u, struct upstream_stats *ret);
+
+#endif
