@@ -18,12 +18,15 @@
 static void
 fill_standard_fds(void)
 {
-	int fd;
+	int fd, filler;
 
-	for (fd = 0; fd <= 2; fd++)
-		if (fcntl(fd, F_GETFD) < 0 && errno == EBADF &&
-		    open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY) != fd)
+	for (fd = 0; fd <= 2; fd++) {
+		if (fcntl(fd, F_GETFD) >= 0)
+			continue;
+		filler = open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY);
+		if (filler != fd)
 			_exit(EXIT_FAILED);
+	}
 }
 
 /* What the global options say, once all are read. */
