@@ -31,12 +31,14 @@ struct ctl {
 	bool no_autostart;
 	bool help;
 	bool version;
-	struct wrenn *w; /* opened by the first call */
+	bool uses_server; /* CMD_SERVER of the verb that runs */
+	struct wrenn *w;  /* opened by the first call */
 };
 
 enum {
 	CMD_STRICT = 1, /* the first operand ends the options */
 	CMD_STATUS = 2, /* exits with a command's status; failing is 125 */
+	CMD_SERVER = 4, /* uses the server: for whom must be certain */
 };
 
 /* A row without a name ends the table. */

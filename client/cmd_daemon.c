@@ -8,6 +8,7 @@
 
 #include "client/cmd.h"
 #include "client/human.h"
+#include "client/identity.h"
 #include "client/wrenn_priv.h"
 #include "proto/json_check.h"
 #include "proto/jx.h"
@@ -16,7 +17,7 @@
 
 /* --- status */
 
-/* A text or number of `o` as a pair; nothing where it is absent. */
+/* A text or number of `o` as a pair; nothing where it is absent or empty. */
 static void
 pair_of(
     struct ctl *ctl, const char *label, struct json_object *o, const char *key)
@@ -30,11 +31,12 @@ pair_of(
 	buf_init(&b, LIMIT_ANSWER_LINE);
 	out_value(&b, v);
 	text = buf_str(&b);
-	out_pair(&ctl->out, label, text ? text : "-");
+	if (text != NULL && text[0] != '\0')
+		out_pair(&ctl->out, label, text);
 	buf_release(&b);
 }
 
-/* The capsules by state: "live 3, ending 1". */
+/* Several figures in one line: "live 3, ending 1". */
 static void
 pair_of_counts(struct ctl *ctl, const char *label, struct json_object *counts)
 {
@@ -82,7 +84,7 @@ print_status(struct ctl *ctl, struct json_object *s)
 	out_pair(&ctl->out, "socket", wrenn_socket(ctl->w));
 	pair_of(ctl, "config", s, "config");
 	pair_of(ctl, "clients", s, "clients");
-	pair_of(ctl, "calls", s, "calls");
+	pair_of_counts(ctl, "calls", jx_obj(s, "calls"));
 	pair_of_counts(ctl, "capsules", jx_obj(s, "capsules"));
 	pair_of(ctl, "store", jx_obj(s, "store"), "path");
 	pair_of(ctl, "store state", jx_obj(s, "store"), "state");
@@ -109,7 +111,7 @@ status_run(struct ctl *ctl, const void *opts, char **args)
 
 /* --- whoami */
 
-/* "sha256 of it begins 1a2b3c, from the environment" and what else is told. */
+/* "source environment, fingerprint 1a2b3c", and what else is told. */
 static void
 print_credential(struct ctl *ctl, const char *label, struct json_object *c)
 {
@@ -137,6 +139,7 @@ whoami_run(struct ctl *ctl, const void *opts, char **args)
 {
 	struct json_object *result;
 	struct wrenn_error err;
+	int r;
 
 	(void)opts;
 	(void)args;
@@ -149,8 +152,9 @@ whoami_run(struct ctl *ctl, const void *opts, char **args)
 		print_credential(ctl, "API key", jx_obj(result, "api_key"));
 		print_credential(ctl, "token", jx_obj(result, "token"));
 	}
+	r = identity_compare(result, &err);
 	json_object_put(result);
-	return EXIT_OK;
+	return r < 0 ? ctl_fail(ctl, &err) : EXIT_OK;
 }
 
 /* --- rpc */

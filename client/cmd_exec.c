@@ -368,7 +368,7 @@ const struct cmd cmd_exec[] = {
 	  run_opts, sizeof(struct run_opts),
 	  "  wrennctl run -- uname -a\n"
 	  "  wrennctl run -t python --memory 2G --shell 'pip list | wc -l'\n",
-	  CMD_STRICT | CMD_STATUS, 0, -1, run_run },
+	  CMD_STRICT | CMD_STATUS | CMD_SERVER, 0, -1, run_run },
 	{ "exec", "[OPTION...] CAPSULE [--] COMMAND [ARGUMENT...]", "Run a command in a capsule",
 	  "Options stand before CAPSULE; what follows it is passed as it is, to no shell.\n"
 	  "The output is shown when the command has ended. The exit status is the\n"
@@ -378,7 +378,7 @@ const struct cmd cmd_exec[] = {
 	  "  wrennctl exec build -- ls -l /\n"
 	  "  wrennctl exec -e TOKEN -w /src build make test\n"
 	  "  wrennctl exec --shell build 'ps aux | grep sshd'\n",
-	  CMD_STRICT | CMD_STATUS, 1, -1, exec_run },
+	  CMD_STRICT | CMD_STATUS | CMD_SERVER, 1, -1, exec_run },
 	{ NULL, NULL, NULL, NULL, NULL, 0, NULL, 0, 0, 0, NULL }
 };
 /* clang-format on */

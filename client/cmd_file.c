@@ -180,7 +180,7 @@ print_entry(struct ctl *ctl, struct json_object *entry)
 			out_pair(
 			    &ctl->out, texts[i][0], jx_str(entry, texts[i][1]));
 	if (jx_int(entry, "size", 0, INT64_MAX, &n) == 0)
-		out_printf(&ctl->out, "%-14s%jd bytes\n", "size:", (intmax_t)n);
+		out_printf(&ctl->out, "%-16s%jd bytes\n", "size:", (intmax_t)n);
 	if (jx_int(entry, "modified_at", INT64_MIN, INT64_MAX, &n) == 0)
 		out_pair(&ctl->out, "modified", human_time(&h, (time_t)n));
 }
@@ -386,31 +386,31 @@ const struct cmd cmd_file[] = {
 	  "  wrennctl cp notes.txt build:/srv/\n"
 	  "  wrennctl cp build:/var/log/syslog .\n"
 	  "  tar c src | wrennctl cp - build:/tmp/src.tar\n",
-	  0, 2, 2, cp_run },
+	  CMD_SERVER, 2, 2, cp_run },
 	{ "fs ls", "CAPSULE:PATH...", "List a folder in a capsule", NULL, NULL, 0,
 	  "  wrennctl fs ls build:/etc\n",
-	  0, 1, -1, ls_run },
+	  CMD_SERVER, 1, -1, ls_run },
 	{ "fs cat", "CAPSULE:PATH...", "Print a file of a capsule", NULL, NULL, 0,
 	  "  wrennctl fs cat build:/etc/os-release\n",
-	  0, 1, -1, cat_run },
+	  CMD_SERVER, 1, -1, cat_run },
 	{ "fs mkdir", "CAPSULE:PATH...", "Make a folder, with its parents", NULL, NULL, 0,
 	  "  wrennctl fs mkdir build:/srv/data\n",
-	  0, 1, -1, mkdir_run },
+	  CMD_SERVER, 1, -1, mkdir_run },
 	{ "fs rm", "[-r] CAPSULE:PATH...", "Remove a file or a folder",
 	  NULL, rm_opts, sizeof(struct rm_opts),
 	  "  wrennctl fs rm -r build:/srv/data\n",
-	  0, 1, -1, rm_run },
+	  CMD_SERVER, 1, -1, rm_run },
 	{ "fs stat", "CAPSULE:PATH...", "Show the facts about a file", NULL, NULL, 0,
 	  "  wrennctl fs stat build:/etc/passwd\n",
-	  0, 1, -1, stat_run },
+	  CMD_SERVER, 1, -1, stat_run },
 	{ "fs put", "[-q] SOURCE CAPSULE:PATH", "Copy a file to a capsule",
 	  NULL, cp_opts, sizeof(struct cp_opts),
 	  "  wrennctl fs put app.conf build:/etc/app.conf\n",
-	  0, 2, 2, put_run },
+	  CMD_SERVER, 2, 2, put_run },
 	{ "fs get", "[-q] CAPSULE:PATH [TARGET]", "Copy a file from a capsule (here, without TARGET)",
 	  NULL, cp_opts, sizeof(struct cp_opts),
 	  "  wrennctl fs get build:/etc/app.conf\n",
-	  0, 1, 2, get_run },
+	  CMD_SERVER, 1, 2, get_run },
 	{ NULL, NULL, NULL, NULL, NULL, 0, NULL, 0, 0, 0, NULL }
 };
 /* clang-format on */

@@ -6,6 +6,7 @@
 #include <json-c/json.h>
 
 #include "client/cmd.h"
+#include "client/identity.h"
 #include "client/wrenn_priv.h"
 #include "proto/jx.h"
 #include "proto/xalloc.h"
@@ -32,6 +33,23 @@ unreachable_hint(const struct ctl *ctl)
 	return NULL;
 }
 
+/* Asks wrennd for whom it works, where the environment says something. */
+static int
+check_identity(struct ctl *ctl, struct wrenn_error *err)
+{
+	struct json_object *status;
+	int r;
+
+	if (!identity_is_set())
+		return 0;
+	if (wrenn_call(
+		ctl->w, "auth.status", NULL, CALL_TIMEOUT_MS, &status, err) < 0)
+		return -1;
+	r = identity_compare(status, err);
+	json_object_put(status);
+	return r;
+}
+
 int
 ctl_open(struct ctl *ctl, struct wrenn_error *err)
 {
@@ -47,7 +65,11 @@ ctl_open(struct ctl *ctl, struct wrenn_error *err)
 	if (wrenn_open(&o, &ctl->w, err) < 0)
 		return -1;
 	wrenn_set_interrupt(ctl->w, interrupt_flag());
-	return 0;
+	if (!ctl->uses_server || check_identity(ctl, err) == 0)
+		return 0;
+	/* The next call asks again; none may go through unasked. */
+	ctl_close(ctl);
+	return -1;
 }
 
 void

@@ -87,6 +87,7 @@ run_cmd(struct ctl *ctl, const struct cmd *c, int argc, char **argv)
 	int first, status;
 
 	ctl->out.verb = c->name;
+	ctl->uses_server = c->flags & CMD_SERVER;
 	first = opt_parse(targets, c->flags & CMD_STRICT, argc, argv, &err);
 	if (first >= 0 && ctl->help) {
 		help_cmd(c);

@@ -16,7 +16,7 @@
 
 #include "proto/banned.h"
 
-#define KEY_WIDTH 14 /* of out_pair */
+#define KEY_WIDTH 16 /* of out_pair */
 #define TEXT_MAX  ((size_t)64 * 1024 * 1024)
 
 /* What to do about an error, where there is something to do. */
@@ -26,21 +26,16 @@ static const struct {
 } hints[] = {
 	{ RPC_METHOD_NOT_FOUND,
 	    "`wrennctl rpc rpc.discover` lists the methods" },
-	{ RPC_UNAUTHORIZED,
-	    "`wrennctl whoami` shows which credential is used" },
 	{ RPC_FORBIDDEN, "`wrennctl whoami` shows which credential is used" },
 	{ RPC_NO_CREDENTIAL,
 	    "give wrennd a key with `wrennctl rpc auth.set -` and "
 	    "{\"api_key\":\"wrn_...\"} on standard input" },
-	{ RPC_AMBIGUOUS, "give more of the ID, or a name" },
-	{ RPC_CAPSULE_PAUSED, "`wrennctl resume CAPSULE` wakes it" },
 	{ RPC_OUTCOME_UNKNOWN,
 	    "look with `wrennctl ls -a` before trying again" },
 	{ RPC_DAEMON_LOST,
 	    "it may have happened: look with `wrennctl ls -a` before trying "
 	    "again" },
 	{ RPC_UNREACHABLE, "`wrennctl status` shows the connection" },
-	{ RPC_TLS, "is ca_file in wrennd.conf right for this server?" },
 };
 
 /* The rest after a write that failed is not tried: the disk is full. */
