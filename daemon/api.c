@@ -106,14 +106,15 @@ api_capsule_action(const char *id, const char *action)
 }
 
 /*
- * Runs in the capsule as: sh -c SCRIPT sh DIR N K=V… cmd args…
- * DIR may be empty. Values are arguments, never part of the script.
+ * Runs in the capsule as: sh -c SCRIPT sh DIR K=V… "" cmd args…
+ * DIR may be empty. Values are arguments, never part of the script, which
+ * has no variables of its own that one of them could be.
  */
 static const char wrapper[] =
     "[ -z \"$1\" ] || CDPATH= cd -- \"$1\" || exit 126\n"
-    "n=$2; shift 2\n"
-    "while [ \"$n\" -gt 0 ]; do export \"$1\"; shift; n=$((n-1)); done\n"
-    "unset n; exec \"$@\"";
+    "shift\n"
+    "while [ -n \"$1\" ]; do export \"$1\"; shift; done\n"
+    "shift; exec \"$@\"";
 
 static void
 push(struct json_object *array, const char *text)
@@ -144,19 +145,16 @@ static struct json_object *
 wrap(const struct api_command *c)
 {
 	struct json_object *args = json_object_new_array();
-	char count[16];
-	int n = c->envs ? json_object_object_length(c->envs) : 0;
 
-	snprintf(count, sizeof(count), "%d", n);
 	push(args, "-c");
 	push(args, wrapper);
 	push(args, "sh");
 	push_dir(args, c->cwd ? c->cwd : "");
-	push(args, count);
 	if (c->envs != NULL) {
 		json_object_object_foreach(c->envs, name, value)
 			push_env(args, name, jx_text_of(value, NULL));
 	}
+	push(args, "");
 	push(args, c->cmd);
 	return args;
 }

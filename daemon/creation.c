@@ -414,7 +414,8 @@ answered(void *arg, struct json_object *answer, struct rpc_error *e)
 		e = &odd;
 	}
 	/* A success that cannot be read may well have made a capsule. */
-	if (e->kind == RPC_OUTCOME_UNKNOWN || e->kind == RPC_TOO_LARGE ||
+	if (e->kind == RPC_OUTCOME_UNKNOWN ||
+	    (e->kind == RPC_TOO_LARGE && e->http_status == 0) ||
 	    (e->kind == RPC_BAD_ANSWER &&
 		(e->http_status < 300 || e->http_status >= 400))) {
 		lost(c, e);

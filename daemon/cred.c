@@ -93,10 +93,8 @@ secret_put(struct secret *s, const char *text, size_t n, const char *source)
 
 	secret_clear(s);
 	s->text = OPENSSL_secure_zalloc(n + 1);
-	if (s->text == NULL) {
-		log_error("no secure memory left for a key");
+	if (s->text == NULL)
 		return;
-	}
 	memcpy(s->text, text, n);
 	s->source = source;
 	EVP_Digest(text, n, digest, NULL, EVP_sha256(), NULL);
@@ -133,7 +131,7 @@ secret_take(struct secret *s, const char *text, size_t n, const char *source)
 	if (!is_header_safe(text, n))
 		return "it holds characters that no key has";
 	secret_put(s, text, n, source);
-	return NULL;
+	return s->text ? NULL : "there is no secure memory left for it";
 }
 
 /* Reads a file into a buffer that is wiped; NULL and errno, or the length. */
@@ -227,23 +225,40 @@ read_from_dir(struct secret *s, enum cred_kind kind, const char *dir)
 	return r;
 }
 
-/* Fills `found` from all places but the command. */
+/* Whether the secret came from a command that is still configured. */
+static bool
+is_of_command(const struct cred *c, const struct settings *s,
+    enum cred_kind kind)
+{
+	const struct secret *f = &c->found[kind];
+
+	return s->api_key_command != NULL && f->text != NULL &&
+	    strcmp(f->source, "command") == 0;
+}
+
+/*
+ * Fills `found` from all places but the command, whose key stays until it is
+ * run anew. One that cannot be read leaves the secret in force as it is.
+ */
 static int
 read_sources(struct cred *c, const struct settings *s)
 {
 	const char *const files[] = { s->api_key_file, s->token_file };
 	const char *dir = getenv("CREDENTIALS_DIRECTORY");
-	struct secret *f;
+	struct secret fresh = { 0 };
 	int kind;
 
 	for (kind = 0; kind < CRED_KINDS; kind++) {
-		f = &c->found[kind];
-		secret_clear(f);
-		if (dir != NULL && read_from_dir(f, kind, dir) < 0)
+		if (dir != NULL && read_from_dir(&fresh, kind, dir) < 0)
 			return -1;
-		if (f->text == NULL && files[kind] != NULL &&
-		    read_secret(f, files[kind], "file", true) < 0)
+		if (fresh.text == NULL && files[kind] != NULL &&
+		    read_secret(&fresh, files[kind], "file", true) < 0)
 			return -1;
+		if (fresh.text == NULL && is_of_command(c, s, kind))
+			continue;
+		secret_clear(&c->found[kind]);
+		c->found[kind] = fresh;
+		fresh = (struct secret){ 0 };
 	}
 	return 0;
 }
@@ -361,7 +376,8 @@ cred_reload(struct cred *c, const struct settings *s,
 	c->reload_done = done;
 	c->reload_arg = arg;
 	if (s->api_key_command != NULL &&
-	    c->found[CRED_API_KEY].text == NULL) {
+	    (c->found[CRED_API_KEY].text == NULL ||
+		is_of_command(c, s, CRED_API_KEY))) {
 		c->command = spawn_start(c->loop, s->api_key_command,
 		    LIMIT_SECRET, COMMAND_TIMEOUT, command_done, c);
 		if (c->command != NULL)

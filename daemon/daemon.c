@@ -201,7 +201,9 @@ take_settings(struct daemon *d, struct settings *s)
 	d->services.settings = s;
 	log_set_level(s->log_level);
 	capsules_settings_changed(d->capsules, s);
-	listener_settings_changed(d->listener, s);
+	/* A signal may come before the credential, and so the listener. */
+	if (d->listener != NULL)
+		listener_settings_changed(d->listener, s);
 }
 
 static void

@@ -591,23 +591,6 @@ curl_start(struct http *http, const struct http_request *req,
 }
 
 static void
-curl_cancel(struct http_exchange *x)
-{
-	struct pool *p = x->pool;
-
-	if (x->finished) {
-		TAILQ_REMOVE(&p->finished, x, entry);
-	} else {
-		curl_multi_remove_handle(p->multi, x->easy);
-		TAILQ_REMOVE(&p->active, x, entry);
-	}
-	p->owner->stats.in_flight--;
-	exchange_free(x);
-	if (p->retired)
-		loop_later(p->owner->loop, &p->collect);
-}
-
-static void
 curl_resume(struct http_exchange *x)
 {
 	if (x->finished || (!x->paused_read && !x->paused_write))
@@ -643,13 +626,21 @@ pool_new(struct http_curl *h)
 	return p;
 }
 
+static struct pool *
+calls_pool_new(struct http_curl *h)
+{
+	struct pool *p = pool_new(h);
+
+	curl_multi_setopt(p->multi, CURLMOPT_MAX_HOST_CONNECTIONS,
+	    h->opt.tls ? h->opt.max_connections : HTTP1_CONNECTIONS);
+	return p;
+}
+
 static void
 new_pools(struct http_curl *h)
 {
-	h->calls = pool_new(h);
+	h->calls = calls_pool_new(h);
 	h->bulk = pool_new(h);
-	curl_multi_setopt(h->calls->multi, CURLMOPT_MAX_HOST_CONNECTIONS,
-	    h->opt.tls ? h->opt.max_connections : HTTP1_CONNECTIONS);
 }
 
 static void
@@ -657,6 +648,63 @@ retire(struct pool *p)
 {
 	p->retired = true;
 	loop_later(p->owner->loop, &p->collect);
+}
+
+/* Pausing writes to the connection, which sends what is queued there. */
+static void
+nudge(struct pool *p)
+{
+	struct http_exchange *x;
+
+	TAILQ_FOREACH(x, &p->active, entry)
+	{
+		if (x->paused_read || x->paused_write)
+			continue;
+		curl_easy_pause(x->easy, CURLPAUSE_RECV);
+		curl_easy_pause(x->easy, CURLPAUSE_CONT);
+	}
+	loop_later(p->owner->loop, &p->collect);
+}
+
+/*
+ * libcurl 7.88 resets the HTTP/2 stream of a request that is taken out, but
+ * sends the reset only with the connection's next bytes: a cancelled command
+ * would run on. Other requests bring those bytes; without any the connection
+ * is closed.
+ */
+static void
+send_reset(struct pool *p)
+{
+	struct http_curl *h = p->owner;
+
+	if (!h->opt.tls || p == h->bulk)
+		return;
+	if (!TAILQ_EMPTY(&p->active)) {
+		nudge(p);
+	} else if (p == h->calls) {
+		h->calls = calls_pool_new(h);
+		retire(p);
+	}
+}
+
+static void
+curl_cancel(struct http_exchange *x)
+{
+	struct pool *p = x->pool;
+	bool in_flight = !x->finished;
+
+	if (x->finished) {
+		TAILQ_REMOVE(&p->finished, x, entry);
+	} else {
+		curl_multi_remove_handle(p->multi, x->easy);
+		TAILQ_REMOVE(&p->active, x, entry);
+	}
+	p->owner->stats.in_flight--;
+	exchange_free(x);
+	if (in_flight)
+		send_reset(p);
+	if (p->retired)
+		loop_later(p->owner->loop, &p->collect);
 }
 
 static void

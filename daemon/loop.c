@@ -115,6 +115,7 @@ loop_run(struct loop *l)
 			return -1;
 		run_later(l);
 	}
+	l->stopping = false;
 	return 0;
 }
 

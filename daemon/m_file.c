@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <json-c/json.h>
 
@@ -20,6 +21,9 @@
 
 /* As base64, which is a third longer, it still fits an answer. */
 #define READ_MAX (LIMIT_ANSWER_LINE / 4 * 3 - 4096)
+
+static const char too_large[] =
+    "the file is too large for an answer; pass a data socket";
 
 /*
  * One file call that is a request, or two. Freed with the answer or the
@@ -79,6 +83,7 @@ static void start_use(struct file_call *f);
 static bool is_existing_folder(const struct file_call *f,
     const struct rpc_error *e);
 static void start_stat(struct file_call *f);
+static void name_remedy(const struct file_call *f, struct rpc_error *e);
 
 static void
 use_done(void *arg, const struct upstream_answer *a, bool resumed,
@@ -89,6 +94,8 @@ use_done(void *arg, const struct upstream_answer *a, bool resumed,
 	(void)resumed;
 	f->use = NULL;
 	f->call->cancel = NULL;
+	if (e != NULL)
+		name_remedy(f, e);
 	if (e == NULL)
 		f->answered(f, a);
 	else if (is_existing_folder(f, e))
@@ -166,6 +173,13 @@ request_read(struct file_call *f, const char *id)
 	return r;
 }
 
+static void
+name_remedy(const struct file_call *f, struct rpc_error *e)
+{
+	if (f->request == request_read && e->kind == RPC_TOO_LARGE)
+		rpc_error_set(e, RPC_TOO_LARGE, "%s", too_large);
+}
+
 /*
  * {"size":…,"encoding":"utf-8","text":…} where the bytes are text and it
  * fits, else base64 in "data". Printed by hand: json-c takes three times as
@@ -197,8 +211,7 @@ answered_read(struct file_call *f, const struct upstream_answer *a)
 	buf_init(&out, LIMIT_ANSWER_LINE);
 	if ((!text || print_content(&out, a->body, a->len, true) < 0) &&
 	    print_content(&out, a->body, a->len, false) < 0)
-		call_failf(f->call, RPC_TOO_LARGE,
-		    "the file is too large for an answer; pass a data socket");
+		call_failf(f->call, RPC_TOO_LARGE, "%s", too_large);
 	else
 		call_reply_text(f->call, &out);
 	buf_release(&out);
@@ -242,18 +255,24 @@ start_transfer(struct call *c, int fd, bool upload)
 		.loop = c->svc->loop,
 		.uid = c->uid,
 		.capsule = jx_str(c->params, "capsule"),
-		.path = jx_str(c->params, "path"),
 		.auto_resume = use_auto_resume(c->params),
 		.size = -1,
 		.done = transfer_done,
 		.arg = c,
 	};
+	char *path = take_path(c);
 	struct rpc_error why;
 	struct transfer *t;
 
+	if (path == NULL) {
+		close(fd);
+		return;
+	}
+	spec.path = path;
 	jx_int(c->params, "size", 0, INT64_MAX, &spec.size);
 	t = upload ? transfer_upload(&spec, fd, &why)
 		   : transfer_download(&spec, fd, &why);
+	free(path);
 	if (t == NULL) {
 		call_fail(c, &why);
 		return;
@@ -305,6 +324,21 @@ answered_write(struct file_call *f, const struct upstream_answer *a)
 	end_call(f, o, NULL);
 }
 
+/* The content comes in exactly one of its three forms. */
+static int
+check_content(const struct call *c, struct rpc_error *why)
+{
+	struct json_object *v;
+	int forms = jx_get(c->params, "text", &v) +
+	    jx_get(c->params, "data", &v) + (c->fds[0] >= 0);
+
+	if (forms == 1)
+		return 0;
+	rpc_error_set(why, RPC_INVALID_PARAMS,
+	    "file.write takes one of text, data and a data socket");
+	return -EINVAL;
+}
+
 /* Takes the content from `text` or `data`. */
 static int
 take_content(struct file_call *f, struct rpc_error *why)
@@ -312,11 +346,6 @@ take_content(struct file_call *f, struct rpc_error *why)
 	struct json_object *p = f->call->params;
 	const char *text = jx_str(p, "text"), *data = jx_str(p, "data");
 
-	if ((text == NULL) == (data == NULL)) {
-		rpc_error_set(why, RPC_INVALID_PARAMS,
-		    "file.write takes one of text, data and a data socket");
-		return -EINVAL;
-	}
 	if (text != NULL)
 		return buf_add(&f->content, text, strlen(text));
 	if (base64_decode(&f->content, data, strlen(data)) == 0)
@@ -329,12 +358,15 @@ take_content(struct file_call *f, struct rpc_error *why)
 void
 m_file_write(struct call *c)
 {
-	int fd = call_take_fd(c);
 	struct file_call *f;
 	struct rpc_error why;
 
-	if (fd >= 0) {
-		start_transfer(c, fd, true);
+	if (check_content(c, &why) < 0) {
+		call_fail(c, &why);
+		return;
+	}
+	if (c->fds[0] >= 0) {
+		start_transfer(c, call_take_fd(c), true);
 		return;
 	}
 	f = file_call_new(c);

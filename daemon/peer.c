@@ -239,12 +239,15 @@ peer_send(struct peer *p, const struct buf *line)
 		return -ENOBUFS;
 	if (buf_add(&p->out, buf_head(line), line->len) < 0 ||
 	    buf_add(&p->out, "\n", 1) < 0) {
+		set_output(p, before);
 		peer_doom(p, "too many answers are queued for it");
 		return 0;
 	}
 	set_output(p, before);
 	if (before == 0)
 		send_queued(p);
+	else
+		want_events(p);
 	return 0;
 }
 

@@ -75,14 +75,18 @@ reaper_new(struct loop *l, struct upstream *u, struct tracker *t,
 	return r;
 }
 
+/* Each gets an error of its own, to which it may add words. */
 static void
-tell_callers(struct ending *e, struct rpc_error *error)
+tell_callers(struct ending *e, const struct rpc_error *error)
 {
 	struct reaper_caller *caller;
+	struct rpc_error copy;
 
 	while ((caller = STAILQ_FIRST(&e->callers)) != NULL) {
 		STAILQ_REMOVE_HEAD(&e->callers, entry);
-		caller->fn(caller->arg, error);
+		if (error != NULL)
+			copy = *error;
+		caller->fn(caller->arg, error ? &copy : NULL);
 		free(caller);
 	}
 }
@@ -224,7 +228,9 @@ try_now(void *arg)
 {
 	struct ending *e = arg;
 
-	if (e->query != NULL)
+	/* The timer may be armed while it is saved, asked or gone. */
+	if (e->query != NULL || e->saving ||
+	    e->capsule->row.state != CAPSULE_ENDING)
 		return;
 	e->query = query_start(e->reaper->upstream,
 	    api_capsule_destroy(e->capsule->row.id), deleted, e);

@@ -337,8 +337,9 @@ fill_paths(struct settings *s, bool system_wide)
 	return 0;
 }
 
+/* Also brings one from the environment into its normal form. */
 static int
-check_url(const struct settings *s)
+check_url(struct settings *s)
 {
 	const char *why;
 	struct url u;
@@ -356,18 +357,28 @@ check_url(const struct settings *s)
 		    s->base_url);
 		r = -1;
 	}
+	set_text(&s->base_url, u.text);
 	url_release(&u);
 	return r;
+}
+
+/* An empty variable counts as none. */
+static void
+take_env(char **member, const char *name)
+{
+	const char *value = getenv(name);
+
+	if (value != NULL && value[0] != '\0')
+		set_text(member, value);
 }
 
 static int
 apply_args(struct settings *s, const struct settings_args *args)
 {
-	fill_text(&s->base_url, getenv("WRENN_BASE_URL"));
+	take_env(&s->base_url, "WRENN_BASE_URL");
 	fill_text(&s->base_url, DEFAULT_BASE_URL);
-	fill_text(&s->proxy_domain, getenv("WRENN_PROXY_DOMAIN"));
-	if (getenv("WRENND_SOCKET") != NULL)
-		set_text(&s->socket, getenv("WRENND_SOCKET"));
+	take_env(&s->proxy_domain, "WRENN_PROXY_DOMAIN");
+	take_env(&s->socket, "WRENND_SOCKET");
 	if (args->socket != NULL)
 		set_text(&s->socket, args->socket);
 	if (args->state_dir != NULL)

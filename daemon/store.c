@@ -318,6 +318,7 @@ check_contents(struct store *s, bool fresh)
 			    s->path);
 			return -1;
 		}
+		unlink(s->side_path); /* of the one that was given up */
 		return make_schema(s);
 	}
 	if (application != APPLICATION_ID) {
@@ -333,6 +334,19 @@ check_contents(struct store *s, bool fresh)
 		return -1;
 	}
 	return 0;
+}
+
+/* Ahead of every copy again, so that it is not taken for one next time. */
+static int64_t
+catch_up(struct store *s, int64_t generation)
+{
+	char sql[80];
+
+	snprintf(sql, sizeof(sql), "UPDATE meta SET generation = %" PRId64,
+	    generation);
+	if (run(s->db, sql) != SQLITE_OK)
+		log_error("%s: %s", s->path, sqlite3_errmsg(s->db));
+	return generation;
 }
 
 /* Counts this opening, in the file and beside it. */
@@ -356,7 +370,7 @@ next_generation(struct store *s)
 			  "last: capsules made since are untracked",
 		    s->path);
 		if (generation <= side)
-			generation = side + 1;
+			generation = catch_up(s, side + 1);
 	}
 	return write_side(s, id, generation);
 }

@@ -141,6 +141,15 @@ take_out(struct tracker *t, struct capsule *c)
 	capsule_unref(c);
 }
 
+/* Gone, and with it the time for which its key is kept. */
+static bool
+is_expired(const struct capsule *c)
+{
+	return c->row.state == CAPSULE_GONE &&
+	    (c->row.key[0] == '\0' ||
+		wall_ms() - c->row.changed_at > KEY_KEPT_MS);
+}
+
 /* Once the store is open for writing. */
 static void
 settle_loaded(struct tracker *t)
@@ -155,9 +164,7 @@ settle_loaded(struct tracker *t)
 			    c->row.record);
 			tracker_set_state(c, CAPSULE_UNCERTAIN);
 			tracker_save(t, c, NULL, NULL);
-		} else if (c->row.state == CAPSULE_GONE &&
-		    (c->row.key[0] == '\0' ||
-			wall_ms() - c->row.changed_at > KEY_KEPT_MS)) {
+		} else if (is_expired(c)) {
 			tracker_forget(t, c);
 		}
 	}
@@ -237,7 +244,8 @@ tracker_by_key(struct tracker *t, uid_t uid, const char *key)
 	struct capsule *c;
 
 	TAILQ_FOREACH(c, &t->capsules, entry)
-		if (c->row.uid == uid && strcmp(c->row.key, key) == 0)
+		if (c->row.uid == uid && strcmp(c->row.key, key) == 0 &&
+		    !is_expired(c))
 			return c;
 	return NULL;
 }

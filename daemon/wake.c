@@ -75,16 +75,22 @@ wake_free(struct wake *w)
 	free(w);
 }
 
-/* Ends it: calls that come from within the callers' functions start anew. */
+/*
+ * Ends it: calls that come from within the callers' functions start anew. Each
+ * gets an error of its own, to which it may add words.
+ */
 static void
-finish(struct wake *w, struct rpc_error *error)
+finish(struct wake *w, const struct rpc_error *error)
 {
 	struct wake_caller *caller;
+	struct rpc_error copy;
 
 	w->capsule->wake = NULL;
 	while ((caller = TAILQ_FIRST(&w->callers)) != NULL) {
 		TAILQ_REMOVE(&w->callers, caller, entry);
-		caller->fn(caller->arg, w->resumed, error);
+		if (error != NULL)
+			copy = *error;
+		caller->fn(caller->arg, w->resumed, error ? &copy : NULL);
 		free(caller);
 	}
 	wake_free(w);

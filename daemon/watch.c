@@ -88,12 +88,17 @@ watches_free(struct watches *all)
 	free(all);
 }
 
+/* Each gets an error of its own, to which it may add words. */
 static void
 end_waiter(struct waiter *one, struct json_object *capsule,
-    struct rpc_error *error)
+    const struct rpc_error *error)
 {
+	struct rpc_error copy;
+
+	if (error != NULL)
+		copy = *error;
 	TAILQ_REMOVE(&one->watch->waiters, one, entry);
-	one->fn(one->arg, capsule, error);
+	one->fn(one->arg, capsule, error ? &copy : NULL);
 	free(one);
 }
 

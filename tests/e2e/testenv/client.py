@@ -44,7 +44,8 @@ class Client:
         if fds:
             sent = socket.send_fds(self.sock, [data], list(fds))
             data = data[sent:]
-        self.sock.sendall(data)
+        if data:
+            self.sock.sendall(data)
 
     def read_line(self):
         """The next line as bytes, without its newline; b"" at the end."""

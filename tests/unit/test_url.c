@@ -1,0 +1,131 @@
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/unit/unit.h"
+
+#include "daemon/url.h"
+
+#include "proto/banned.h"
+
+static void
+good_urls_are_taken_apart(void **state)
+{
+	static const struct {
+		const char *text, *normal, *host;
+		bool tls, loopback;
+	} good[] = {
+		{ "https://app.wrenn.dev/api", "https://app.wrenn.dev/api",
+		    "app.wrenn.dev", true, false },
+		{ "https://app.wrenn.dev/api/", "https://app.wrenn.dev/api",
+		    "app.wrenn.dev", true, false },
+		{ "https://app.wrenn.dev", "https://app.wrenn.dev",
+		    "app.wrenn.dev", true, false },
+		{ "https://app.wrenn.dev//", "https://app.wrenn.dev",
+		    "app.wrenn.dev", true, false },
+		{ "http://localhost:8080", "http://localhost:8080",
+		    "localhost:8080", false, true },
+		{ "http://127.0.0.1:80/x", "http://127.0.0.1:80/x",
+		    "127.0.0.1:80", false, true },
+		{ "http://127.3.2.1", "http://127.3.2.1", "127.3.2.1", false,
+		    true },
+		{ "https://[::1]:4/", "https://[::1]:4", "[::1]:4", true,
+		    true },
+		{ "https://[2001:db8::1]/", "https://[2001:db8::1]",
+		    "[2001:db8::1]", true, false },
+		/* Names that only look like this machine. */
+		{ "http://127.0.0.1.evil.test", "http://127.0.0.1.evil.test",
+		    "127.0.0.1.evil.test", false, false },
+		{ "http://localhost.evil.test", "http://localhost.evil.test",
+		    "localhost.evil.test", false, false },
+		{ "http://128.0.0.1", "http://128.0.0.1", "128.0.0.1", false,
+		    false },
+	};
+	const char *why;
+	struct url u;
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < COUNT(good); i++) {
+		assert_int_equal(url_parse(&u, good[i].text, &why), 0);
+		assert_null(why);
+		assert_string_equal(u.text, good[i].normal);
+		assert_string_equal(u.host, good[i].host);
+		assert_int_equal(u.tls, good[i].tls);
+		assert_int_equal(u.loopback, good[i].loopback);
+		url_release(&u);
+		assert_null(u.text);
+	}
+}
+
+static void
+bad_urls_are_refused_with_the_reason(void **state)
+{
+	static const struct {
+		const char *text, *why;
+	} bad[] = {
+		{ "", "start with https://" },
+		{ "app.wrenn.dev", "start with https://" },
+		{ "ftp://a.test/", "start with https://" },
+		{ "file:///etc/passwd", "start with https://" },
+		{ "HTTPS://a.test/", "start with https://" },
+		{ "https://", "not a URL" },
+		{ "https://a.test:port/", "not a URL" },
+		{ "https://a.test:70000/", "not a URL" },
+		{ "https://a b.test/", "not a URL" },
+		{ "https://me@a.test/", "user name or password" },
+		{ "https://me:secret@a.test/", "user name or password" },
+		{ "https://:secret@a.test/", "user name or password" },
+		{ "https://a.test/?x=1", "query or fragment" },
+		{ "https://a.test/#top", "query or fragment" },
+	};
+	const char *why;
+	struct url u;
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < COUNT(bad); i++) {
+		assert_int_equal(url_parse(&u, bad[i].text, &why), -EINVAL);
+		assert_non_null(strstr(why, bad[i].why));
+		assert_null(u.text);
+		url_release(&u);
+	}
+}
+
+static void
+check_domain(const char *base, const char *configured, const char *expected)
+{
+	const char *why;
+	struct url u;
+	char *domain;
+
+	assert_int_equal(url_parse(&u, base, &why), 0);
+	domain = url_proxy_domain(&u, configured);
+	assert_string_equal(domain, expected);
+	free(domain);
+	url_release(&u);
+}
+
+static void
+the_proxy_domain_follows_from_the_url(void **state)
+{
+	(void)state;
+	check_domain("https://app.wrenn.dev/api", NULL, "wrenn.dev");
+	check_domain("https://app.wrenn.dev:8443/api", NULL,
+	    "app.wrenn.dev:8443");
+	check_domain("https://wrenn.corp.test", NULL, "wrenn.corp.test");
+	check_domain("http://localhost:8080", NULL, "localhost:8080");
+	check_domain("https://app.wrenn.dev", "ports.test", "ports.test");
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(good_urls_are_taken_apart),
+		cmocka_unit_test(bad_urls_are_refused_with_the_reason),
+		cmocka_unit_test(the_proxy_domain_follows_from_the_url),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
