@@ -194,6 +194,7 @@ api_file(const char *id, const char *verb, const char *path, int64_t depth)
 	r = post_json(xasprintf("/v1/capsules/%s/files/%s", id, verb), o);
 	/* A POST in name only: reading twice harms nobody. */
 	r->idempotent = strcmp(verb, "list") == 0 || strstr(verb, "read");
+	r->whole = strstr(verb, "read") != NULL;
 	return r;
 }
 
@@ -335,15 +336,18 @@ explain_error(const struct upstream_answer *a, struct json_object *root,
 	}
 	/* A server may quote the key it was sent. */
 	redact(ret->message);
+	redact(ret->upstream_code);
 	add_hint(ret);
 }
 
-/* A gateway's own word, not Wrenn's: what happened behind it is not known. */
+/*
+ * A gateway's own word, not Wrenn's: what happened behind it is not known.
+ * Some say 500, 503 or 524 where others say 502 and 504.
+ */
 static bool
 is_gateway_word(const struct upstream_answer *a, const struct rpc_error *e)
 {
-	return (a->status == 502 || a->status == 504) &&
-	    e->upstream_code[0] == '\0';
+	return a->status >= 500 && e->upstream_code[0] == '\0';
 }
 
 enum rpc_errno
@@ -376,7 +380,7 @@ api_check(const struct upstream_answer *a, bool idempotent,
 			    "the request may have been carried out",
 			    a->status);
 			ret->http_status = a->status;
-		} else {
+		} else if (a->status != 503) {
 			ret->kind = RPC_UPSTREAM_INTERNAL;
 		}
 	}
@@ -400,6 +404,7 @@ api_json(const struct upstream_answer *a, bool idempotent,
 	    "%zu); is base_url right, or is a proxy in between?",
 	    a->status, a->content_type[0] ? a->content_type : "something",
 	    fault.reason ? fault.reason : "null", fault.offset);
+	redact(ret->message);
 	ret->http_status = a->status;
 	return NULL;
 }

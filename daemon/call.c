@@ -323,6 +323,8 @@ calls_free(struct calls *all)
 	while ((c = TAILQ_FIRST(&all->orphans)) != NULL) {
 		stop_work(c);
 		retire(c);
+		if (c->batch != NULL)
+			batch_add(c->batch, NULL);
 	}
 	sweep(all);
 	later_cancel(all->loop, &all->sweep);

@@ -30,6 +30,7 @@ struct capsules {
 	struct capsules_parts parts;
 	struct creations *creations;
 	struct query *look; /* at the list, for rows of another credential */
+	uint64_t look_generation; /* of the credential when it was asked */
 	bool auto_resume;
 	LIST_HEAD(, capsule_op) ops;
 };
@@ -43,6 +44,7 @@ struct capsule_op {
 	struct target target;
 	struct json_object *params; /* of a list */
 	uid_t uid;
+	uint64_t generation; /* of the credential when it began */
 	struct query *query;
 	struct waiter *waiter;
 	capsules_fn *fn;
@@ -160,10 +162,22 @@ capsules_describe(const struct capsule *c, struct json_object *shown)
 	return o;
 }
 
+/* Made with another credential, or on another server. */
 static bool
-is_foreign_credential(struct capsules *cs, const struct capsule *c)
+is_foreign(struct capsules *cs, const struct capsule *c)
 {
-	return strcmp(c->row.identity, cred_identity(cs->parts.cred)) != 0;
+	return strcmp(c->row.identity, cred_identity(cs->parts.cred)) != 0 ||
+	    strcmp(c->row.base_url, upstream_base_url(cs->parts.upstream)) != 0;
+}
+
+static void
+bind_row(struct capsules *cs, struct capsule *c)
+{
+	snprintf(c->row.identity, sizeof(c->row.identity), "%s",
+	    cred_identity(cs->parts.cred));
+	free(c->row.base_url);
+	c->row.base_url = xstrdup(upstream_base_url(cs->parts.upstream));
+	log_info("capsule belongs to the new credential too id=%s", c->row.id);
 }
 
 static void
@@ -181,34 +195,36 @@ set_gone(struct capsules *cs, struct capsule *c)
 {
 	log_info("capsule was stopped upstream id=%s uid=%u", c->row.id,
 	    c->row.uid);
+	tracker_set_state(c, CAPSULE_GONE);
 	if (c->row.key[0] == '\0') {
 		tracker_forget(cs->parts.tracker, c);
 		return;
 	}
-	tracker_set_state(c, CAPSULE_GONE);
 	capsule_ref(c);
 	tracker_save(cs->parts.tracker, c, forget_gone, c);
 }
 
-void
-capsules_observe(struct capsules *cs, struct capsule *c,
+/*
+ * Learns from a capsule that upstream showed. An answer to a request that an
+ * earlier credential may have asked says nothing about this one's capsules.
+ */
+static void
+observe(struct capsules *cs, struct capsule *c, uint64_t generation,
     struct json_object *shown)
 {
 	const char *status = jx_str(shown, "status");
 	bool changed = false;
 
-	if (c == NULL || status == NULL || c->row.state != CAPSULE_LIVE)
+	if (c == NULL || status == NULL || c->row.state != CAPSULE_LIVE ||
+	    generation != cred_generation(cs->parts.cred))
 		return;
 	if (strcmp(status, "stopped") == 0) {
 		set_gone(cs, c);
 		return;
 	}
 	/* A credential that is shown it is of the team that made it. */
-	if (is_foreign_credential(cs, c)) {
-		snprintf(c->row.identity, sizeof(c->row.identity), "%s",
-		    cred_identity(cs->parts.cred));
-		log_info("capsule belongs to the new credential too id=%s",
-		    c->row.id);
+	if (is_foreign(cs, c)) {
+		bind_row(cs, c);
 		changed = true;
 	}
 	if (strcmp(status, "running") == 0 && c->row.paused_by_hand) {
@@ -225,13 +241,12 @@ capsules_explain(struct capsules *cs, const struct capsule *c,
 {
 	size_t n = strlen(e->message);
 
-	if (c == NULL || e->kind != RPC_NOT_FOUND ||
-	    !is_foreign_credential(cs, c))
+	if (c == NULL || e->kind != RPC_NOT_FOUND || !is_foreign(cs, c))
 		return;
 	snprintf(e->message + n, sizeof(e->message) - n,
-	    " (capsule %s was made with another credential than the one in "
-	    "use: %.12s)",
-	    c->row.id, c->row.identity);
+	    " (capsule %s was made with another credential or server than "
+	    "those in use: %.12s at %s)",
+	    c->row.id, c->row.identity, c->row.base_url);
 }
 
 bool
@@ -308,6 +323,7 @@ op_new(struct capsules *cs, uid_t uid, const struct target *target,
 
 	op->capsules = cs;
 	op->uid = uid;
+	op->generation = cred_generation(cs->parts.cred);
 	op->fn = fn;
 	op->arg = arg;
 	if (target != NULL)
@@ -358,7 +374,8 @@ shown(void *arg, struct json_object *answer, struct rpc_error *e)
 	op->query = NULL;
 	if (e == NULL) {
 		o = capsules_describe(op->target.capsule, answer);
-		capsules_observe(op->capsules, op->target.capsule, answer);
+		observe(op->capsules, op->target.capsule, op->generation,
+		    answer);
 	}
 	finish(op, o, e);
 }
@@ -477,7 +494,8 @@ waited(void *arg, struct json_object *answer, struct rpc_error *e)
 	op->waiter = NULL;
 	if (e == NULL) {
 		o = capsules_describe(op->target.capsule, answer);
-		capsules_observe(op->capsules, op->target.capsule, answer);
+		observe(op->capsules, op->target.capsule, op->generation,
+		    answer);
 	}
 	finish(op, o, e);
 }
@@ -620,7 +638,7 @@ add_listed(struct capsule_op *op, struct json_object *list,
 	if (c->row.uid == op->uid && has_labels(c, wanted))
 		json_object_array_add(list, capsules_describe(c, one));
 	c->listed = true;
-	capsules_observe(cs, c, one);
+	observe(cs, c, op->generation, one);
 }
 
 /* A look at a row that the list lacked; the next list knows more. */
@@ -723,7 +741,7 @@ looked_at_list(void *arg, struct json_object *answer, struct rpc_error *e)
 
 			id = jx_str(one, "id");
 			c = id ? tracker_by_id(cs->parts.tracker, id) : NULL;
-			capsules_observe(cs, c, one);
+			observe(cs, c, cs->look_generation, one);
 		}
 	}
 	reaper_kick(cs->parts.reaper);
@@ -734,15 +752,21 @@ capsules_credential_changed(struct capsules *cs)
 {
 	struct capsule *c;
 
-	if (cred_identity(cs->parts.cred)[0] == '\0' || cs->look != NULL)
+	/* What was asked with the one before tells nothing any more. */
+	query_cancel(cs->look);
+	cs->look = NULL;
+	if (cred_identity(cs->parts.cred)[0] == '\0')
 		return;
 	for (c = tracker_first(cs->parts.tracker); c != NULL;
 	     c = tracker_next(c))
-		if (is_foreign_credential(cs, c))
+		if (is_foreign(cs, c))
 			break;
+	cs->look_generation = cred_generation(cs->parts.cred);
 	if (c != NULL)
 		cs->look = query_start(cs->parts.upstream, api_capsule_list(),
 		    looked_at_list, cs);
+	else
+		reaper_kick(cs->parts.reaper);
 }
 
 void

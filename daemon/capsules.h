@@ -89,10 +89,6 @@ int capsules_target(struct capsules *cs, uid_t uid, const char *ref,
 struct json_object *capsules_describe(const struct capsule *c,
     struct json_object *shown);
 
-/* Learns from a capsule that upstream showed under the credential in force. */
-void capsules_observe(struct capsules *cs, struct capsule *c,
-    struct json_object *shown);
-
 /* A "not found" for a capsule that another credential made is explained. */
 void capsules_explain(struct capsules *cs, const struct capsule *c,
     struct rpc_error *e);

@@ -64,7 +64,6 @@ cred_process_init(void)
 		log_error("core dumps cannot be switched off: %m");
 		return -1;
 	}
-	unsetenv("SSLKEYLOGFILE");
 	/* 2: the heap works, but the pages could not be locked. */
 	switch (CRYPTO_secure_malloc_init(SECURE_HEAP, SECURE_MIN)) {
 	case 0:

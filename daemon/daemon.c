@@ -29,6 +29,8 @@
 
 #include "proto/banned.h"
 
+#define LOCK_TRIES    90 /* about as long as wrennctl waits for us */
+#define LOCK_PAUSE_US 100000
 #define DRAIN_TICK_MS 20
 #define IDLE_TICK_MS  15000
 #define IDLE_MS       300000 /* with nothing to guard, one on demand leaves */
@@ -87,6 +89,23 @@ make_folders(const char *dir)
 	return r;
 }
 
+/*
+ * One that was started on demand may find its predecessor still finishing
+ * its calls, and waits for it: nothing else runs here yet.
+ */
+static int
+take_lock(const struct daemon *d)
+{
+	int tries = d->options->on_demand ? LOCK_TRIES : 1;
+
+	while (flock(d->lock, LOCK_EX | LOCK_NB) < 0) {
+		if (--tries == 0)
+			return -1;
+		usleep(LOCK_PAUSE_US);
+	}
+	return 0;
+}
+
 static int
 lock_state(struct daemon *d)
 {
@@ -98,7 +117,7 @@ lock_state(struct daemon *d)
 	d->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (d->lock < 0)
 		log_error("%s: %m", path);
-	else if (flock(d->lock, LOCK_EX | LOCK_NB) < 0) {
+	else if (take_lock(d) < 0) {
 		log_error("another wrennd works with %s already",
 		    d->settings->state_dir);
 		close(d->lock);
@@ -190,12 +209,19 @@ take_settings(struct daemon *d, struct settings *s)
 	const struct settings *old = d->settings;
 
 	warn_if_changed("socket", old->socket, s->socket);
+	warn_if_changed("socket_group", old->socket_group, s->socket_group);
 	warn_if_changed("state_dir", old->state_dir, s->state_dir);
 	warn_if_changed("base_url", old->base_url, s->base_url);
 	warn_if_changed("ca_file", old->ca_file, s->ca_file);
 	warn_if_changed("client_cert", old->client_cert, s->client_cert);
 	warn_if_changed("client_key", old->client_key, s->client_key);
 	warn_if_changed("proxy", old->proxy, s->proxy);
+	if (old->socket_mode != s->socket_mode ||
+	    old->connect_timeout_ms != s->connect_timeout_ms ||
+	    old->max_connections != s->max_connections)
+		log_warn("socket_mode, connect_timeout or max_connections "
+			 "changed: they take effect when wrennd is started "
+			 "again");
 	settings_free(d->settings);
 	d->settings = s;
 	d->services.settings = s;
@@ -345,6 +371,8 @@ credential_ready(void *arg, bool changed)
 	struct daemon *d = arg;
 
 	(void)changed;
+	if (d->draining)
+		return; /* told to stop while the command ran */
 	d->listener = listener_new(d->loop, d->settings, &dispatch_peer_ops,
 	    d->dispatch);
 	if (d->listener == NULL) {
@@ -367,6 +395,7 @@ static int
 start(struct daemon *d)
 {
 	log_set_level(d->settings->log_level);
+	umask(077); /* what is in the state folder is its owner's alone */
 	if (cred_process_init() < 0 || lock_state(d) < 0)
 		return -1;
 	seed_random();
@@ -383,7 +412,9 @@ start(struct daemon *d)
 
 /*
  * Clients first, since their calls lean on all the rest; then the store,
- * whose last answers go to parts that are still there.
+ * whose last answers go to parts that are still there. Calls that were to run
+ * to their end are cancelled before the parts they would cancel in are gone;
+ * behind the reaper nothing tells a call anything any more.
  */
 static void
 finish(struct daemon *d)
@@ -392,13 +423,13 @@ finish(struct daemon *d)
 	dispatch_free(d->dispatch);
 	store_close(d->store);
 	reaper_free(d->reaper);
+	calls_free(d->calls);
 	capsules_free(d->capsules);
 	uses_free(d->uses);
 	wakes_free(d->wakes);
 	watches_free(d->watches);
 	keepalive_free(d->keepalive);
 	tracker_free(d->tracker);
-	calls_free(d->calls);
 	upstream_free(d->upstream);
 	cred_free(d->cred);
 	timer_free(d->tick);

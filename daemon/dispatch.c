@@ -93,6 +93,14 @@ check_fds(const struct call *c, const struct rpc_msg *m, struct rpc_error *why)
 
 /* ---- one request ---- */
 
+/* What ends a call is not refused because there are too many. */
+static bool
+ends_a_call(const struct method *m)
+{
+	return m == method_by_id(METHOD_call_cancel) ||
+	    m == method_by_id(METHOD_call_end);
+}
+
 /* In the order that tells a client most. */
 static int
 check(const struct dispatch *d, const struct call *c, const struct rpc_msg *m,
@@ -108,7 +116,8 @@ check(const struct dispatch *d, const struct call *c, const struct rpc_msg *m,
 		    "wrennd is stopping and takes no new work");
 		return -1;
 	}
-	if (client_calls_count(mine) > d->svc->settings->calls_per_client) {
+	if (client_calls_count(mine) > d->svc->settings->calls_per_client &&
+	    !ends_a_call(c->method)) {
 		rpc_error_set(why, RPC_BUSY,
 		    "this connection has %jd calls in flight; wait for some",
 		    (intmax_t)d->svc->settings->calls_per_client);

@@ -46,6 +46,7 @@ struct http_request {
 	const struct http_source *source;
 	const struct http_sink *sink;
 	bool bulk;           /* a connection of its own, HTTP/1.1 */
+	bool whole;          /* the end of the connection is no proof of a 2xx */
 	uint64_t timeout_ms; /* in all; 0 for none */
 	uint64_t stall_ms;   /* without a byte either way; 0 for none */
 	size_t max_body;     /* of a collected answer */

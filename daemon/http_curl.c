@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
@@ -12,6 +13,7 @@
 
 #include "daemon/log.h"
 #include "daemon/loop.h"
+#include "proto/limits.h"
 #include "proto/queue.h"
 #include "proto/xalloc.h"
 
@@ -22,7 +24,11 @@
 #define CACHE_S         60L   /* names and trust */
 #define TCP_TIMEOUT_MS  30000
 #define BULK_BUFFER     (256 * 1024L)
-#define HTTP1_CONNECTIONS 32L /* where no multiplexing is to be had */
+/*
+ * Where no multiplexing is to be had, one for each call in flight: more than
+ * one client may have, so that its slow commands hold up nobody else's calls.
+ */
+#define HTTP1_CONNECTIONS (2L * LIMIT_CALLS_PER_PEER)
 
 struct pool;
 
@@ -39,9 +45,11 @@ struct http_exchange {
 	size_t body_sent;        /* bytes handed to libcurl */
 	bool body_asked;         /* libcurl began to send the body */
 	bool answered;           /* a status line came */
+	bool chunked;            /* its body shows where it ends */
 	bool paused_read, paused_write;
 	int abort_error; /* errno of the source or sink, positive */
 	bool too_large;
+	bool crowded;    /* too large because of the others' */
 	bool finished;   /* on the list of the finished */
 	struct timer *stall;
 	uint64_t progress, progress_seen; /* callbacks with bytes */
@@ -74,6 +82,7 @@ struct http_curl {
 	struct http_curl_options opt;
 	struct pool *calls, *bulk; /* in use; also on the list */
 	LIST_HEAD(, pool) pools;
+	size_t bodies; /* bytes of all answers in memory */
 	struct http_stats stats;
 };
 
@@ -115,6 +124,20 @@ read_cb(char *data, size_t size, size_t count, void *arg)
 	return (size_t)r;
 }
 
+/* Takes a piece of an answer into memory, as far as the limits go. */
+static bool
+keep_body(struct http_exchange *x, const char *data, size_t n)
+{
+	struct http_curl *h = x->pool->owner;
+
+	x->crowded = x->result.body.len + n > LIMIT_BODY_SMALL &&
+	    h->bodies + n > LIMIT_BODIES;
+	x->too_large = x->crowded || buf_add(&x->result.body, data, n) < 0;
+	if (!x->too_large)
+		h->bodies += n;
+	return !x->too_large;
+}
+
 static size_t
 write_cb(char *data, size_t size, size_t count, void *arg)
 {
@@ -134,21 +157,19 @@ write_cb(char *data, size_t size, size_t count, void *arg)
 		x->abort_error = -r;
 		return r == 0 ? n : 0;
 	}
-	if (buf_add(&x->result.body, data, n) < 0) {
-		x->too_large = true;
-		return 0;
-	}
-	return n;
+	return keep_body(x, data, n) ? n : 0;
 }
 
 static size_t
 header_cb(char *data, size_t size, size_t count, void *arg)
 {
+	static const char name[] = "transfer-encoding:";
 	struct http_exchange *x = arg;
 	size_t n = size * count;
 
-	(void)data;
 	x->answered = true;
+	if (n >= sizeof(name) && strncasecmp(data, name, sizeof(name) - 1) == 0)
+		x->chunked = true;
 	x->progress++;
 	return n;
 }
@@ -241,6 +262,7 @@ exchange_free(struct http_exchange *x)
 	timer_free(x->stall);
 	curl_easy_cleanup(x->easy);
 	curl_slist_free_all(x->headers);
+	x->pool->owner->bodies -= x->result.body.len;
 	buf_release(&x->result.body);
 	free(x);
 }
@@ -326,7 +348,11 @@ explain(struct http_exchange *x)
 {
 	struct http_result *r = &x->result;
 
-	if (x->too_large)
+	if (x->crowded)
+		snprintf(r->why, sizeof(r->why),
+		    "the large answers under way are more than %d bytes "
+		    "together", LIMIT_BODIES);
+	else if (x->too_large)
 		snprintf(r->why, sizeof(r->why),
 		    "the answer is larger than %zu bytes", x->req.max_body);
 	else if (x->abort_error != 0)
@@ -335,6 +361,22 @@ explain(struct http_exchange *x)
 	else
 		snprintf(r->why, sizeof(r->why), "%s",
 		    x->detail[0] ? x->detail : curl_easy_strerror(x->code));
+}
+
+/*
+ * Whether a body came to its end only because the connection did, over
+ * HTTP/1 without a length: it may as well have been cut off.
+ */
+static bool
+is_unbounded(const struct http_exchange *x, long version)
+{
+	curl_off_t length = -1;
+	long status = 0;
+
+	curl_easy_getinfo(x->easy, CURLINFO_RESPONSE_CODE, &status);
+	curl_easy_getinfo(x->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
+	return status >= 200 && status < 300 && length < 0 && !x->chunked &&
+	    version < CURL_HTTP_VERSION_2_0;
 }
 
 static void
@@ -352,6 +394,12 @@ fill_result(struct http_exchange *x)
 	r->status = (int)status;
 	snprintf(r->content_type, sizeof(r->content_type), "%s",
 	    type ? type : "");
+	if (x->code == CURLE_OK && x->req.whole && is_unbounded(x, version)) {
+		x->code = CURLE_PARTIAL_FILE;
+		snprintf(x->detail, sizeof(x->detail),
+		    "the answer does not tell its length, so it may be "
+		    "incomplete");
+	}
 	if (x->code == CURLE_OK) {
 		r->outcome = HTTP_ANSWERED;
 		if (!x->req.bulk)

@@ -12,6 +12,8 @@
 
 #include "proto/banned.h"
 
+#define AGAIN_MS 3000 /* after a ping that did not get through */
+
 struct keepalive {
 	struct loop *loop;
 	struct upstream *upstream;
@@ -92,16 +94,21 @@ ping_done(void *arg, const struct upstream_answer *a)
 	struct ping *p = arg;
 	struct capsule *c = p->capsule;
 	struct rpc_error e;
+	bool again = false;
 
 	if (api_check(a, true, &e) != RPC_OK) {
 		p->keepalive->failed++;
 		log_warn("keepalive: ping failed id=%s error=%s message=%s",
 		    c->row.id, rpc_error_row(e.kind)->name, e.message);
+		again = rpc_error_row(e.kind)->retryable;
 		rpc_error_release(&e);
 	}
-	/* A failed one counts too: the next third brings the next try. */
-	keepalive_touch(c);
-	if (is_wanted(c))
+	/* One that was refused counts too: the next third brings the next. */
+	if (!again)
+		keepalive_touch(c);
+	if (is_wanted(c) && again)
+		timer_set(c->ping, AGAIN_MS + random() % AGAIN_MS);
+	else if (is_wanted(c))
 		arm(c);
 	ping_free(p);
 }

@@ -67,7 +67,7 @@ m_auth_logout(struct call *c)
 
 	if (live > 0 && !jx_bool(c->params, "force", false)) {
 		call_failf(c, RPC_CONFLICT,
-		    "%d capsules are recorded that could not be destroyed "
+		    "capsules are recorded (%d) that could not be destroyed "
 		    "without the credential; destroy them first, or force it",
 		    live);
 		return;

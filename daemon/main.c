@@ -177,6 +177,8 @@ main(int argc, char **argv)
 	if (r >= 0)
 		return r;
 	log_take_over();
+	/* libcurl opens the file that it names, and writes TLS keys there. */
+	unsetenv("SSLKEYLOGFILE");
 	curl_global_init(CURL_GLOBAL_DEFAULT);
 	r = daemon_run(&o);
 	curl_global_cleanup();

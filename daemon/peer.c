@@ -235,7 +235,8 @@ peer_send(struct peer *p, const struct buf *line)
 
 	if (p->hung_up)
 		return 0;
-	if (p->user->output + line->len > LIMIT_OUTPUT_PER_UID)
+	if (p->user->output + line->len > LIMIT_OUTPUT_PER_UID &&
+	    before + line->len > LIMIT_OUTPUT_SOFT)
 		return -ENOBUFS;
 	if (buf_add(&p->out, buf_head(line), line->len) < 0 ||
 	    buf_add(&p->out, "\n", 1) < 0) {

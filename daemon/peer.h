@@ -50,8 +50,8 @@ void peer_free(struct peer *p); /* at shutdown; gone() is not called */
 
 /*
  * Queues a line, without its newline, and sends what the socket takes.
- * -ENOBUFS when the user's share of the output is used up; nothing is
- * queued then.
+ * -ENOBUFS when the user's share of the output is used up and the line does
+ * not fit below LIMIT_OUTPUT_SOFT either; nothing is queued then.
  */
 int peer_send(struct peer *p, const struct buf *line);
 

@@ -37,6 +37,7 @@ struct ending {
 	struct query *query;
 	struct timer *timer;
 	bool saving; /* `ending` is not durable yet */
+	uint64_t generation; /* of the credential that the query went with */
 	int tries;
 	uint64_t not_found_ms; /* of the first 404, 0 when there was none */
 	STAILQ_HEAD(, reaper_caller) callers;
@@ -125,9 +126,12 @@ gone_saved(void *arg, int error)
 {
 	struct ending *e = arg;
 
-	/* Of other errors the tracker takes care; upstream it is gone. */
+	/*
+	 * Upstream it is gone. After an error the row stays: on disk it is
+	 * `live` or `ending` until the tracker has saved it again.
+	 */
 	tell_callers(e, NULL);
-	if (e->capsule->row.key[0] == '\0' && error != -ECANCELED)
+	if (e->capsule->row.key[0] == '\0' && error == 0)
 		tracker_forget(e->reaper->tracker, e->capsule);
 	ending_free(e);
 }
@@ -148,6 +152,29 @@ try_later(struct ending *e, uint64_t ms)
 	timer_set(e->timer, (int64_t)ms);
 }
 
+/* Asks, and notes which credential the answer will be about. */
+static void
+ask(struct ending *e, struct upstream_request *r, query_fn *fn)
+{
+	e->generation = cred_generation(e->reaper->cred);
+	e->query = query_start(e->reaper->upstream, r, fn, e);
+}
+
+/*
+ * Whether the answer that just came may prove that it is not there: another
+ * team's credential finds nothing, and nor does another server.
+ */
+static bool
+proves_absence(const struct ending *e)
+{
+	const struct reaper *r = e->reaper;
+	const struct capsule_row *row = &e->capsule->row;
+
+	return e->generation == cred_generation(r->cred) &&
+	    strcmp(cred_identity(r->cred), row->identity) == 0 &&
+	    strcmp(upstream_base_url(r->upstream), row->base_url) == 0;
+}
+
 /* Listed after two 404s: only a good list without it ends the matter. */
 static void
 listed(void *arg, struct json_object *answer, struct rpc_error *error)
@@ -156,7 +183,8 @@ listed(void *arg, struct json_object *answer, struct rpc_error *error)
 	size_t i, n;
 
 	e->query = NULL;
-	if (error != NULL || !json_object_is_type(answer, json_type_array)) {
+	if (error != NULL || !json_object_is_type(answer, json_type_array) ||
+	    !proves_absence(e)) {
 		try_later(e, reaper_backoff_ms(++e->tries));
 		return;
 	}
@@ -174,20 +202,12 @@ listed(void *arg, struct json_object *answer, struct rpc_error *error)
 	set_gone(e);
 }
 
-static bool
-is_own_credential(const struct ending *e)
-{
-	return strcmp(cred_identity(e->reaper->cred),
-		   e->capsule->row.identity) == 0;
-}
-
 static void
 not_found(struct ending *e)
 {
 	uint64_t now = now_ms();
 
-	/* Another team's credential finds nothing and proves nothing. */
-	if (!is_own_credential(e)) {
+	if (!proves_absence(e)) {
 		try_later(e, BACKOFF_MAX_MS);
 		return;
 	}
@@ -197,8 +217,7 @@ not_found(struct ending *e)
 		try_later(e, NOT_FOUND_GAP_MS - (now - e->not_found_ms));
 		return;
 	}
-	e->query = query_start(e->reaper->upstream, api_capsule_list(), listed,
-	    e);
+	ask(e, api_capsule_list(), listed);
 }
 
 static void
@@ -232,8 +251,7 @@ try_now(void *arg)
 	if (e->query != NULL || e->saving ||
 	    e->capsule->row.state != CAPSULE_ENDING)
 		return;
-	e->query = query_start(e->reaper->upstream,
-	    api_capsule_destroy(e->capsule->row.id), deleted, e);
+	ask(e, api_capsule_destroy(e->capsule->row.id), deleted);
 }
 
 static struct ending *

@@ -47,7 +47,6 @@ static const struct key keys[] = {
 	{ "daemon",    "log_level",        KEY_LEVEL, AT(log_level), 0, 0 },
 	{ "daemon",    "drain_timeout",    KEY_MSECS, AT(drain_timeout_ms), 0, 3600000 },
 	{ "profile",   "base_url",         KEY_URL,   AT(base_url), 0, 0 },
-	{ "profile",   "proxy_domain",     KEY_TEXT,  AT(proxy_domain), 0, 0 },
 	{ "profile",   "api_key_file",     KEY_PATH,  AT(api_key_file), 0, 0 },
 	{ "profile",   "token_file",       KEY_PATH,  AT(token_file), 0, 0 },
 	{ "profile",   "api_key_command",  KEY_TEXT,  AT(api_key_command), 0, 0 },
@@ -375,9 +374,13 @@ take_env(char **member, const char *name)
 static int
 apply_args(struct settings *s, const struct settings_args *args)
 {
-	take_env(&s->base_url, "WRENN_BASE_URL");
+	/*
+	 * What the file says of the server holds: its key must not go to one
+	 * that a variable names.
+	 */
+	if (s->base_url == NULL)
+		take_env(&s->base_url, "WRENN_BASE_URL");
 	fill_text(&s->base_url, DEFAULT_BASE_URL);
-	take_env(&s->proxy_domain, "WRENN_PROXY_DOMAIN");
 	take_env(&s->socket, "WRENND_SOCKET");
 	if (args->socket != NULL)
 		set_text(&s->socket, args->socket);

@@ -22,7 +22,6 @@ struct settings {
 	enum log_level log_level;
 
 	char *base_url; /* without a slash at the end */
-	char *proxy_domain;
 	char *api_key_file;
 	char *token_file;
 	char *api_key_command; /* run by /bin/sh -c */
@@ -53,7 +52,8 @@ struct settings_args {
 };
 
 /*
- * Defaults, then the file, then the environment, then the arguments. NULL
+ * Defaults, then the environment's WRENN_BASE_URL, then the file, then the
+ * environment's WRENND_SOCKET, then the arguments. NULL
  * after having said on stderr what is wrong: file, line and remedy. A missing
  * file is fine unless the arguments name it.
  */

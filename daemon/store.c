@@ -556,15 +556,17 @@ request_free(struct request *r)
 	free(r);
 }
 
+/* A remove may have had nothing to write, so its success proves nothing. */
 static void
-note_health(struct store *s, int error)
+note_health(struct store *s, enum request_kind kind, int error)
 {
 	if (error != 0 && s->health != STORE_FAILING) {
 		s->health = STORE_FAILING;
 		log_error("the record of capsules cannot be written: %s; no "
 			  "capsule is created until it can path=%s",
 		    strerror(-error), s->path);
-	} else if (error == 0 && s->health == STORE_FAILING) {
+	} else if (error == 0 && kind == REQUEST_PUT &&
+	    s->health == STORE_FAILING) {
 		s->health = STORE_OK;
 		log_info("the record of capsules is written again");
 	}
@@ -587,7 +589,7 @@ done_cb(void *arg, int events)
 	while ((r = STAILQ_FIRST(&done)) != NULL) {
 		STAILQ_REMOVE_HEAD(&done, entry);
 		if (r->kind != REQUEST_PROBE)
-			note_health(s, r->error);
+			note_health(s, r->kind, r->error);
 		if (r->fn != NULL)
 			r->fn(r->arg, r->error);
 		request_free(r);

@@ -241,13 +241,17 @@ tracker_by_name(struct tracker *t, uid_t uid, const char *name)
 struct capsule *
 tracker_by_key(struct tracker *t, uid_t uid, const char *key)
 {
-	struct capsule *c;
+	struct capsule *c, *next, *found = NULL;
 
-	TAILQ_FOREACH(c, &t->capsules, entry)
-		if (c->row.uid == uid && strcmp(c->row.key, key) == 0 &&
-		    !is_expired(c))
-			return c;
-	return NULL;
+	/* Those whose time is over are dropped on the way. */
+	TAILQ_FOREACH_SAFE(c, &t->capsules, entry, next)
+	{
+		if (is_expired(c) && c->ending == NULL)
+			tracker_forget(t, c);
+		else if (c->row.uid == uid && strcmp(c->row.key, key) == 0)
+			found = c;
+	}
+	return found;
 }
 
 /* Whether ref is the beginning of what c is called by upstream or here. */

@@ -341,8 +341,11 @@ upload_done(void *arg, const struct upstream_answer *a, bool resumed,
 
 	(void)resumed;
 	t->use = NULL;
-	if (e != NULL && a != NULL && a->outcome != HTTP_ANSWERED &&
-	    t->stage != UPLOAD_HEAD && t->stage != UPLOAD_END) {
+	if (e == NULL && t->stage != UPLOAD_END)
+		t->fault = "upstream answered before it had all of it";
+	if ((e == NULL && t->fault != NULL) ||
+	    (e != NULL && a != NULL && a->outcome != HTTP_ANSWERED &&
+		t->stage != UPLOAD_HEAD && t->stage != UPLOAD_END)) {
 		rpc_error_set(&broken, RPC_TRUNCATED,
 		    "the upload broke off after %jd bytes: %s; what is at the "
 		    "target now may be incomplete",

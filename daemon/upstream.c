@@ -18,11 +18,12 @@
 #define ATTEMPTS        4
 #define BACKOFF_MS      100
 #define BACKOFF_MAX_MS  2000
-#define BUDGET_MAX      10.0 /* retries that may come at once */
-#define BUDGET_SHARE    0.1  /* and one for so many requests */
-#define TIMEOUTS_RENEW  2    /* in a row: the connections are suspect */
+#define BUDGET_MAX      256.0 /* retries at once: all calls of a connection */
+#define BUDGET_SHARE    0.1   /* and one for so many requests */
+#define TIMEOUTS_RENEW  2     /* in a row: the connections are suspect */
 #define CLOCK_CHECK_MS  15000
 #define SLEEP_MS        2000 /* a longer gap means that the machine slept */
+#define JOIN_MS         1000 /* one that takes longer may be stuck */
 
 struct flight;
 
@@ -47,7 +48,9 @@ struct flight {
 	enum upstream_auth auth;
 	bool idempotent;
 	size_t max_answer;
+	bool whole;
 	uint64_t started_ms, timeout_ms, stall_ms;
+	uint64_t epoch; /* of its first attempt; see is_joinable() */
 	int attempts;
 	struct http_exchange *exchange; /* NULL between attempts */
 	struct timer *backoff;
@@ -62,6 +65,7 @@ struct upstream {
 	struct http *http;
 	TAILQ_HEAD(, flight) flights;
 	double budget;
+	uint64_t changes; /* flights that may have changed something, landed */
 	int timeouts_in_row;
 	bool known, up;
 	uint64_t sleep_offset_ms;
@@ -165,6 +169,8 @@ land(struct flight *f, const struct upstream_answer *answer)
 	struct upstream_call *call;
 
 	f->exchange = NULL;
+	if (f->req != NULL)
+		f->up->changes++;
 	while ((call = TAILQ_FIRST(&f->calls)) != NULL) {
 		TAILQ_REMOVE(&f->calls, call, entry);
 		call->flight = NULL;
@@ -304,6 +310,7 @@ flight_launch(struct flight *f)
 		.method = f->method,
 		.url = f->url,
 		.headers = headers,
+		.whole = f->whole,
 		.stall_ms = f->stall_ms,
 		.max_body = f->max_answer,
 	};
@@ -352,6 +359,27 @@ is_shareable(const struct upstream_request *r)
 	return strcmp(r->method, "GET") == 0 && r->sink == NULL;
 }
 
+/*
+ * When a GET that is sent now may be answered by those under way: what was
+ * changed before it, or another credential, makes it another question.
+ */
+static uint64_t
+epoch_now(const struct upstream *u)
+{
+	return u->changes + cred_generation(u->cred);
+}
+
+/*
+ * Whether it is under way and neither stuck nor telling its callers just now.
+ */
+static bool
+is_joinable(const struct flight *f)
+{
+	return f->req == NULL && f->epoch == epoch_now(f->up) &&
+	    now_ms() - f->started_ms < JOIN_MS &&
+	    (f->exchange != NULL || timer_armed(f->backoff));
+}
+
 /* A flight of the same GET that this one may join. */
 static struct flight *
 flight_find(struct upstream *u, const struct upstream_request *r,
@@ -362,7 +390,7 @@ flight_find(struct upstream *u, const struct upstream_request *r,
 	if (!is_shareable(r))
 		return NULL;
 	TAILQ_FOREACH(f, &u->flights, entry)
-		if (f->req == NULL && f->auth == r->auth &&
+		if (is_joinable(f) && f->auth == r->auth &&
 		    strcmp(f->url, url) == 0)
 			return f;
 	return NULL;
@@ -381,9 +409,11 @@ flight_new(struct upstream *u, const struct upstream_request *r, char *url)
 	f->auth = r->auth;
 	f->idempotent = r->idempotent;
 	f->max_answer = r->max_answer;
+	f->whole = r->whole;
 	f->timeout_ms = r->timeout_ms;
 	f->stall_ms = r->stall_ms;
 	f->started_ms = now_ms();
+	f->epoch = epoch_now(u);
 	f->backoff = timer_new(u->loop, backoff_due, f);
 	TAILQ_INIT(&f->calls);
 	TAILQ_INSERT_TAIL(&u->flights, f, entry);

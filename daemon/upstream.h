@@ -35,6 +35,7 @@ struct upstream_request {
 	const struct http_source *source;
 	const struct http_sink *sink;
 	bool bulk;
+	bool whole; /* the body's end does not show in the body itself */
 	uint64_t timeout_ms; /* in all, retries included; 0 for none */
 	uint64_t stall_ms;
 	size_t max_answer;

@@ -90,13 +90,3 @@ url_release(struct url *u)
 	free(u->host);
 	*u = (struct url){ 0 };
 }
-
-char *
-url_proxy_domain(const struct url *u, const char *configured)
-{
-	if (configured != NULL)
-		return xstrdup(configured);
-	if (strcmp(u->host, "app.wrenn.dev") == 0)
-		return xstrdup("wrenn.dev");
-	return xstrdup(u->host);
-}

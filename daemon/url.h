@@ -21,10 +21,4 @@ struct url {
 int url_parse(struct url *u, const char *text, const char **ret_why);
 void url_release(struct url *u);
 
-/*
- * The domain of port URLs (WRENN_API, section 4): `configured` when it is
- * not NULL, else what follows from the base URL. The caller's.
- */
-char *url_proxy_domain(const struct url *u, const char *configured);
-
 #endif

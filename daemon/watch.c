@@ -38,7 +38,7 @@ struct watch {
 	char seen[16]; /* the last status, for the error of a timeout */
 	struct query *query;
 	struct timer *timer;
-	uint64_t delay_ms;
+	uint64_t delay_ms, next_ms; /* when it is looked at again */
 	int telling; /* inside tell(): not to be freed */
 	TAILQ_HEAD(, waiter) waiters;
 	LIST_ENTRY(watch) entry;
@@ -143,17 +143,24 @@ settle(struct waiter *one, struct json_object *capsule, const char *status)
 	end_waiter(one, NULL, &e);
 }
 
-/* When to look again: after the delay, or at the nearest deadline. */
+/* Wakes for the next look or the nearest deadline, whichever comes first. */
 static void
-schedule(struct watch *w)
+arm(struct watch *w)
 {
-	uint64_t now = now_ms(), at = now + w->delay_ms;
+	uint64_t now = now_ms(), at = w->query ? UINT64_MAX : w->next_ms;
 	struct waiter *one;
 
 	TAILQ_FOREACH(one, &w->waiters, entry)
 		if (one->deadline_ms < at)
 			at = one->deadline_ms;
 	timer_set(w->timer, at > now ? (int64_t)(at - now) : 0);
+}
+
+/* The next look comes after the delay, which grows. */
+static void
+put_off(struct watch *w)
+{
+	w->next_ms = now_ms() + w->delay_ms;
 	if (w->delay_ms < POLL_MAX_MS)
 		w->delay_ms += w->delay_ms / 2;
 }
@@ -171,7 +178,7 @@ tell(struct watch *w, struct json_object *capsule, const char *status)
 	if (TAILQ_EMPTY(&w->waiters))
 		watch_free(w);
 	else
-		schedule(w);
+		arm(w);
 }
 
 static void
@@ -191,7 +198,7 @@ static bool
 is_passing(const struct rpc_error *e)
 {
 	return rpc_error_row(e->kind)->retryable ||
-	    e->kind == RPC_BAD_ANSWER || e->kind == RPC_TRUNCATED;
+	    e->kind == RPC_TIMEOUT || e->kind == RPC_BAD_ANSWER || e->kind == RPC_TRUNCATED;
 }
 
 static void
@@ -207,9 +214,11 @@ polled(void *arg, struct json_object *answer, struct rpc_error *error)
 	}
 	if (status != NULL)
 		snprintf(w->seen, sizeof(w->seen), "%s", status);
+	put_off(w);
 	tell(w, answer, status ? status : "");
 }
 
+/* An answer that is slow to come holds up no deadline. */
 static void
 look(void *arg)
 {
@@ -219,8 +228,10 @@ look(void *arg)
 		tell(w, NULL, "");
 		return;
 	}
-	w->query = query_start(w->all->upstream, api_capsule_get(w->id), polled,
-	    w);
+	if (w->query == NULL && now_ms() >= w->next_ms)
+		w->query = query_start(w->all->upstream,
+		    api_capsule_get(w->id), polled, w);
+	arm(w);
 }
 
 static struct watch *
@@ -237,8 +248,8 @@ watch_get(struct watches *all, const char *id)
 	w->delay_ms = POLL_FIRST_MS;
 	w->timer = timer_new(all->loop, look, w);
 	TAILQ_INIT(&w->waiters);
+	w->next_ms = now_ms();
 	LIST_INSERT_HEAD(&all->list, w, entry);
-	timer_set(w->timer, 0);
 	return w;
 }
 
@@ -254,6 +265,7 @@ waiter_new(struct watches *all, const char *id, const char *status,
 	one->fn = fn;
 	one->arg = arg;
 	TAILQ_INSERT_TAIL(&one->watch->waiters, one, entry);
+	arm(one->watch);
 	return one;
 }
 

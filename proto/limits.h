@@ -49,8 +49,21 @@
 #define LIMIT_OUTPUT_SOFT (256 * 1024)
 #define LIMIT_OUTPUT_HARD (2 * LIMIT_ANSWER_LINE + LIMIT_OUTPUT_SOFT)
 
-/* Answers queued for all clients of one user id. */
+/*
+ * Answers queued for all clients of one user id. Beyond it each of them still
+ * gets what lies below its LIMIT_OUTPUT_SOFT: small answers are never lost
+ * because other clients do not read theirs.
+ */
 #define LIMIT_OUTPUT_PER_UID (64 * 1024 * 1024)
+
+/*
+ * Answers of upstream that are being received into memory, all together. One
+ * client may ask for hundreds of large ones before the first is there.
+ */
+#define LIMIT_BODIES (64 * 1024 * 1024)
+
+/* An answer of upstream up to here is received whatever else is. */
+#define LIMIT_BODY_SMALL (256 * 1024)
 
 /* A client above LIMIT_OUTPUT_SOFT that reads nothing so long is dropped. */
 #define LIMIT_STALL_MS 60000

@@ -288,6 +288,11 @@ def breach_many(client, fds):
     client.send_bytes(line_of("file.read", {}), fds=fds[:1] * 253)
 
 
+def breach_truncated(client, fds):
+    """As many arrive as are named, and the kernel dropped the others."""
+    client.send_bytes(line_of("file.read", {}, 1, ("data", "b", "c")), fds=fds[:1] * 5)
+
+
 def breach_too_long(client, fds):
     """Refused as soon as it is known: the rest may not find a reader."""
     try:
@@ -308,8 +313,8 @@ def breach_heap(client, fds):
 BREACHES = [breach_too_few, breach_none, breach_too_many, breach_unnamed, breach_two_lines,
             breach_batch, breach_batch_without, breach_unknown_method, breach_bad_json,
             breach_bad_request, breach_an_answer, breach_blank_line,
-            breach_names_that_are_no_array, breach_four, breach_many, breach_too_long,
-            breach_heap]
+            breach_names_that_are_no_array, breach_four, breach_many, breach_truncated,
+            breach_too_long, breach_heap]
 
 
 def closed(client):

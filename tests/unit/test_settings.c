@@ -122,7 +122,6 @@ every_key_is_taken(void **state)
 				  "; a comment\n"
 				  "[profile default]\n"
 				  "base_url = https://a.test/api/\n"
-				  "proxy_domain = b.test\n"
 				  "api_key_file = /k\n"
 				  "token_file = /t\n"
 				  "api_key_command = pass show \"wrenn\"\n"
@@ -150,7 +149,6 @@ every_key_is_taken(void **state)
 	assert_int_equal(s->log_level, LOG_DEBUG);
 	assert_int_equal(s->drain_timeout_ms, 120000);
 	assert_string_equal(s->base_url, "https://a.test/api");
-	assert_string_equal(s->proxy_domain, "b.test");
 	assert_string_equal(s->api_key_file, "/k");
 	assert_string_equal(s->token_file, "/t");
 	assert_string_equal(s->api_key_command, "pass show \"wrenn\"");
@@ -274,7 +272,7 @@ a_file_that_was_named_must_be_there(void **state)
 }
 
 static void
-arguments_beat_environment_beats_file(void **state)
+the_file_names_the_server_and_arguments_beat_the_rest(void **state)
 {
 	struct settings_args args = { .file = file };
 	struct settings *s;
@@ -282,7 +280,7 @@ arguments_beat_environment_beats_file(void **state)
 	(void)state;
 	write_file("[daemon]\nsocket = /file\nstate_dir = /file\n"
 		   "log_level = warn\n[profile default]\n"
-		   "base_url = https://file.test\nproxy_domain = file.test\n");
+		   "base_url = https://file.test\n");
 	s = settings_load(&args);
 	assert_string_equal(s->socket, "/file");
 	assert_string_equal(s->base_url, "https://file.test");
@@ -291,20 +289,24 @@ arguments_beat_environment_beats_file(void **state)
 	setenv("WRENND_SOCKET", "/env", 1);
 	setenv("STATE_DIRECTORY", "/env", 1);
 	setenv("WRENN_BASE_URL", "https://env.test/api/", 1);
-	setenv("WRENN_PROXY_DOMAIN", "env.test", 1);
 	s = settings_load(&args);
 	assert_string_equal(s->socket, "/env");
-	assert_string_equal(s->base_url, "https://env.test/api");
-	assert_string_equal(s->proxy_domain, "env.test");
+	/* The file's key must not go to a server that a variable names. */
+	assert_string_equal(s->base_url, "https://file.test");
 	/* systemd's variable says where state goes if nobody else does. */
 	assert_string_equal(s->state_dir, "/file");
+	settings_free(s);
+
+	write_file("[daemon]\nsocket = /file\n");
+	s = settings_load(&args);
+	assert_string_equal(s->base_url, "https://env.test/api");
 	settings_free(s);
 
 	setenv("WRENN_BASE_URL", "", 1);
 	setenv("WRENND_SOCKET", "", 1);
 	s = settings_load(&args);
 	assert_string_equal(s->socket, "/file");
-	assert_string_equal(s->base_url, "https://file.test");
+	assert_string_equal(s->base_url, "https://app.wrenn.dev/api");
 	settings_free(s);
 
 	args.socket = "/arg";
@@ -379,7 +381,7 @@ main(void)
 		TEST(wrong_values_are_named_with_their_line),
 		TEST(unknown_repeated_and_broken_lines_are_refused),
 		TEST(a_file_that_was_named_must_be_there),
-		TEST(arguments_beat_environment_beats_file),
+		TEST(the_file_names_the_server_and_arguments_beat_the_rest),
 		TEST(plain_http_needs_loopback_or_permission),
 		TEST(paths_follow_the_way_of_starting),
 	};

@@ -92,39 +92,12 @@ bad_urls_are_refused_with_the_reason(void **state)
 	}
 }
 
-static void
-check_domain(const char *base, const char *configured, const char *expected)
-{
-	const char *why;
-	struct url u;
-	char *domain;
-
-	assert_int_equal(url_parse(&u, base, &why), 0);
-	domain = url_proxy_domain(&u, configured);
-	assert_string_equal(domain, expected);
-	free(domain);
-	url_release(&u);
-}
-
-static void
-the_proxy_domain_follows_from_the_url(void **state)
-{
-	(void)state;
-	check_domain("https://app.wrenn.dev/api", NULL, "wrenn.dev");
-	check_domain("https://app.wrenn.dev:8443/api", NULL,
-	    "app.wrenn.dev:8443");
-	check_domain("https://wrenn.corp.test", NULL, "wrenn.corp.test");
-	check_domain("http://localhost:8080", NULL, "localhost:8080");
-	check_domain("https://app.wrenn.dev", "ports.test", "ports.test");
-}
-
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(good_urls_are_taken_apart),
 		cmocka_unit_test(bad_urls_are_refused_with_the_reason),
-		cmocka_unit_test(the_proxy_domain_follows_from_the_url),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

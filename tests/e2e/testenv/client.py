@@ -24,8 +24,9 @@ class Client:
 
     def __init__(self, path, deadline=DEADLINE):
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(deadline)
+        # Without a timeout yet: with one, a full backlog is an error at once.
         self.sock.connect(str(path))
+        self.sock.settimeout(deadline)
         self.buffer = b""
         self.ids = itertools.count(1)
         self.waiting = {}

@@ -1,6 +1,7 @@
 """One wrennd with a folder of its own."""
 import os
 import pathlib
+import resource
 import shutil
 import signal
 import subprocess
@@ -22,7 +23,8 @@ def clean_environment(**more):
 class Daemon:
     """Started by start(), and again after stop() or kill(); same state."""
 
-    def __init__(self, folder, cloud=None, *, settings="", profile="", key=None, env=None):
+    def __init__(self, folder, cloud=None, *, settings="", profile="", key=None, env=None,
+                 max_descriptors=None):
         self.folder = pathlib.Path(folder)
         self.socket = self.folder / "run" / "wrennd" / "wrennd.sock"
         self.state = self.folder / "state" / "wrennd"
@@ -36,6 +38,7 @@ class Daemon:
             **(env or {}),
         )
         self.process = None
+        self.max_descriptors = max_descriptors
         (self.folder / "run").mkdir(parents=True, exist_ok=True)
         if cloud is not None:
             self.key_file.write_text(key or cloud.key)
@@ -55,8 +58,12 @@ class Daemon:
             self.process = subprocess.Popen(
                 [WRENND, "--config", str(self.config), *options],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.env,
-                cwd=self.folder,
+                cwd=self.folder, preexec_fn=self.limit if self.max_descriptors else None,
             )
+
+    def limit(self):
+        """In the new process, before it becomes wrennd."""
+        resource.setrlimit(resource.RLIMIT_NOFILE, (self.max_descriptors,) * 2)
 
     def start(self, *options):
         self.spawn(*options)
@@ -94,11 +101,24 @@ class Daemon:
     def log_text(self):
         return self.log.read_text(errors="replace")
 
+    def memory(self, name):
+        status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
+        line = next(l for l in status.splitlines() if l.startswith(name + ":"))
+        return int(line.split()[1]) * 1024
+
     def rss(self):
         """Resident memory in bytes."""
-        status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
-        line = next(l for l in status.splitlines() if l.startswith("VmRSS:"))
-        return int(line.split()[1]) * 1024
+        return self.memory("VmRSS")
+
+    def peak_rss(self):
+        """The most that it ever was."""
+        return self.memory("VmHWM")
+
+    def cpu_seconds(self):
+        """Processor time so far, its own and the kernel's for it."""
+        stat = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text()
+        user, system = stat.rpartition(")")[2].split()[11:13]
+        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
     def descriptors(self):
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))

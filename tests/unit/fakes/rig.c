@@ -9,6 +9,7 @@
 
 #include "tests/unit/unit.h"
 
+#include "daemon/log.h"
 #include "proto/rpc_error.h"
 #include "proto/xalloc.h"
 
@@ -83,6 +84,7 @@ rig_setup(void **state)
 {
 	struct rig *r = xcalloc(1, sizeof(*r));
 
+	log_set_level(LOG_ERROR);
 	snprintf(r->dir, sizeof(r->dir), "/tmp/test-rig-XXXXXX");
 	if (mkdtemp(r->dir) == NULL)
 		return -1;
