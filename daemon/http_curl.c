@@ -328,8 +328,6 @@ error_of(const struct http_exchange *x, enum http_outcome outcome)
 	case CURLE_OPERATION_TIMEDOUT:
 		return outcome == HTTP_NOT_SENT ? RPC_UNREACHABLE
 						: RPC_TIMEOUT;
-	case CURLE_PARTIAL_FILE:
-		return RPC_TRUNCATED;
 	default:
 		break;
 	}

@@ -12,7 +12,7 @@
 
 #include "proto/banned.h"
 
-#define AGAIN_MS 3000 /* after a ping that did not get through */
+#define AGAIN_MS 5000 /* at most, after a ping that did not get through */
 
 struct keepalive {
 	struct loop *loop;
@@ -88,6 +88,17 @@ arm(struct capsule *c)
 	timer_set(c->ping, due > now ? (int64_t)(due - now) : 0);
 }
 
+/* Soon, as long as the inactivity limit leaves time for some more tries. */
+static void
+arm_again(struct capsule *c)
+{
+	int64_t ms = AGAIN_MS;
+
+	if (ms > c->row.timeout_s * 1000 / 10)
+		ms = c->row.timeout_s * 1000 / 10;
+	timer_set(c->ping, ms - random() % (ms / 2));
+}
+
 static void
 ping_done(void *arg, const struct upstream_answer *a)
 {
@@ -107,7 +118,7 @@ ping_done(void *arg, const struct upstream_answer *a)
 	if (!again)
 		keepalive_touch(c);
 	if (is_wanted(c) && again)
-		timer_set(c->ping, AGAIN_MS + random() % AGAIN_MS);
+		arm_again(c);
 	else if (is_wanted(c))
 		arm(c);
 	ping_free(p);

@@ -61,7 +61,8 @@ m_auth_set(struct call *c)
 void
 m_auth_logout(struct call *c)
 {
-	int live = tracker_count(c->svc->tracker, CAPSULE_LIVE) +
+	int live = tracker_count(c->svc->tracker, CAPSULE_CREATING) +
+	    tracker_count(c->svc->tracker, CAPSULE_LIVE) +
 	    tracker_count(c->svc->tracker, CAPSULE_ENDING);
 	struct rpc_error why;
 

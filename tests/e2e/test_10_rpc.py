@@ -11,7 +11,6 @@ from testenv.client import until
 from testenv.paths import WRENND
 
 HELLO = b'{"jsonrpc":"2.0","id":"sync","method":"daemon.hello"}'
-INT64_MAX = (1 << 63) - 1
 
 
 def exchange(client, line):

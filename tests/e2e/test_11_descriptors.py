@@ -289,7 +289,7 @@ def breach_many(client, fds):
 
 
 def breach_truncated(client, fds):
-    """As many arrive as are named, and the kernel dropped the others."""
+    """As many are named as may be; the kernel drops what is beyond its room."""
     client.send_bytes(line_of("file.read", {}, 1, ("data", "b", "c")), fds=fds[:1] * 5)
 
 
@@ -635,6 +635,14 @@ def over(cloud, kind, count=1):
     return until(ended)
 
 
+def goes_on(cloud, client, capsule):
+    """Waits for the upload's start, and longer than its end would need."""
+    until(lambda: transfers(cloud, "write"))
+    for _ in range(30):
+        client.call("exec.run", {"capsule": capsule, "cmd": "true"})
+    assert transfers(cloud, "write")[-1]["seconds"] is None
+
+
 def test_reader_that_goes_away(cloud, client, capsule, no_leak):
     make_file(client, capsule, "big", 64 * MIB)
     for _ in range(ROUNDS):
@@ -649,12 +657,14 @@ def test_reader_that_goes_away(cloud, client, capsule, no_leak):
 
 
 def test_writer_that_dies(cloud, daemon, client, capsule, no_leak):
-    """Its connection and its socket end together, without call.end."""
+    """Its socket ends and then its connection, without call.end."""
     with daemon.client() as writer:
-        _, ours = start(writer, "file.write", capsule=capsule, path="/root/part")
+        number, ours = start(writer, "file.write", capsule=capsule, path="/root/part")
         with ours:
             ours.sendall(b"x" * 100000)
-            until(lambda: transfers(cloud, "write"))
+        goes_on(cloud, client, capsule)
+        writer.call("daemon.hello")
+        assert number not in writer.waiting
     broken, = over(cloud, "write")
     assert broken["status"] != 204, "a part was taken for the whole"
     until(lambda: daemon.call("daemon.status")["calls"]["in_flight"] == 1)
@@ -663,7 +673,7 @@ def test_writer_that_dies(cloud, daemon, client, capsule, no_leak):
 def test_socket_that_ends_is_not_yet_the_end_of_the_input(cloud, client, capsule):
     """Without a size only call.end tells the whole from a part."""
     number = upload(client, capsule, "/root/f", b"whole")
-    until(lambda: transfers(cloud, "write"))
+    goes_on(cloud, client, capsule)
     assert client.call("daemon.status")["calls"]["in_flight"] == 2
     assert number not in client.waiting
     assert client.call("call.cancel", {"call": number}) == {"cancelled": True}

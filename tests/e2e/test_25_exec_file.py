@@ -161,8 +161,7 @@ def test_nul_bytes_in_output(run):
 
 
 def test_exit_codes(run):
-    codes = [*range(0, 256, 15), 1, 2, 125, 126, 127, 128, 254]
-    for code in codes:
+    for code in range(256):
         assert run("sh", "-c", f"exit {code}")["exit_code"] == code
 
 

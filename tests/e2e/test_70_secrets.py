@@ -131,7 +131,7 @@ def work(client, cloud, token):
                 ({"method": "GET"}, "capsule.list", {}),
                 ({"path": "/v1/capsules$", "method": "POST"}, "capsule.create", {}),
                 ({"path": "/exec$"}, "exec.run", {**target, "cmd": "true"}),
-                ({"path": "/files/"}, "file.read", {**target, "path": "/root/f"})]:
+                ({"path": "/files/"}, "file.list", {**target, "path": "/root"})]:
             cloud.fault(action, match=match)
             client.attempt(method, params)
             cloud.clear_faults()

@@ -134,8 +134,7 @@ an_upload_is_framed(void **state)
 	snprintf(tail, sizeof(tail), "\r\n--%s--\r\n", boundary);
 	assert_string_equal(u.tail, tail);
 	r = api_file_write(ID, &u);
-	assert_string_equal(r->path,
-	    "/v1/capsules/" ID "/files/stream/write");
+	assert_string_equal(r->path, "/v1/capsules/" ID "/files/stream/write");
 	assert_string_equal(r->content_type, u.content_type);
 	assert_false(r->idempotent);
 	upstream_request_free(r);
@@ -196,8 +195,8 @@ run_here(const struct api_command *c, char *output, size_t size)
 	assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
 	posix_spawn_file_actions_init(&actions);
 	posix_spawn_file_actions_adddup2(&actions, fds[1], STDOUT_FILENO);
-	posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null",
-	    O_WRONLY, 0);
+	posix_spawn_file_actions_addopen(
+	    &actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
 	assert_int_equal(
 	    posix_spawnp(&pid, argv[0], &actions, NULL, argv, environ), 0);
 	close(fds[1]);
@@ -221,13 +220,15 @@ folder_and_variables_reach_a_wrapped_command(void **state)
 	char output[300];
 
 	(void)state;
-	c.args = json("[\"-c\",\"printf '%s|%s|%s|%s|%s' \\\"$PWD\\\" \\\"$A\\\""
-		      " \\\"$B\\\" \\\"$#\\\" \\\"$1\\\"\",\"sh\",\"x  y\"]");
+	c.args =
+	    json("[\"-c\",\"printf '%s|%s|%s|%s|%s' \\\"$PWD\\\" \\\"$A\\\""
+		 " \\\"$B\\\" \\\"$#\\\" \\\"$1\\\"\",\"sh\",\"x  y\"]");
 	c.cwd = "/usr";
-	c.envs = json("{\"A\":\"it's $(id) \\\"q\\\"; exit\",\"B\":\"a\\nb=c\"}");
+	c.envs =
+	    json("{\"A\":\"it's $(id) \\\"q\\\"; exit\",\"B\":\"a\\nb=c\"}");
 	run_here(&c, output, sizeof(output));
-	assert_string_equal(output,
-	    "/usr|it's $(id) \"q\"; exit|a\nb=c|1|x  y");
+	assert_string_equal(
+	    output, "/usr|it's $(id) \"q\"; exit|a\nb=c|1|x  y");
 	json_object_put(c.envs);
 	c.envs = NULL;
 	c.cwd = "/";
@@ -283,9 +284,12 @@ each_status_has_its_kind(void **state)
 		const char *body;
 		enum rpc_errno kind;
 	} cases[] = {
-		{ 200, "{}", RPC_OK }, { 201, "{}", RPC_OK },
-		{ 202, "", RPC_OK }, { 204, "", RPC_OK },
-		{ 301, "", RPC_BAD_ANSWER }, { 302, "", RPC_BAD_ANSWER },
+		{ 200, "{}", RPC_OK },
+		{ 201, "{}", RPC_OK },
+		{ 202, "", RPC_OK },
+		{ 204, "", RPC_OK },
+		{ 301, "", RPC_BAD_ANSWER },
+		{ 302, "", RPC_BAD_ANSWER },
 		{ 304, "", RPC_BAD_ANSWER },
 		{ 400, ERR("invalid_request", "m"), RPC_VALIDATION },
 		{ 401, ERR("unauthorized", "m"), RPC_UNAUTHORIZED },
@@ -395,7 +399,8 @@ a_gateways_word_leaves_the_outcome_open(void **state)
 
 	(void)state;
 	for (i = 0; i < COUNT(statuses); i++) {
-		a = answer(statuses[i], "text/html", "<html>Bad Gateway</html>");
+		a = answer(
+		    statuses[i], "text/html", "<html>Bad Gateway</html>");
 		assert_int_equal(api_check(&a, false, &e), RPC_OUTCOME_UNKNOWN);
 		assert_int_equal(e.http_status, statuses[i]);
 		assert_int_equal(api_check(&a, true, &e),
@@ -428,8 +433,8 @@ what_was_not_answered_is_told_truly(void **state)
 	assert_int_equal(unanswered(HTTP_NOT_SENT, RPC_UNREACHABLE, false, &e),
 	    RPC_UNREACHABLE);
 	assert_non_null(strstr(e.message, "the wire broke; nothing was sent"));
-	assert_int_equal(unanswered(HTTP_NOT_SENT, RPC_TLS, false, &e),
-	    RPC_TLS);
+	assert_int_equal(
+	    unanswered(HTTP_NOT_SENT, RPC_TLS, false, &e), RPC_TLS);
 	assert_non_null(strstr(e.message, "ca_file"));
 	assert_int_equal(
 	    unanswered(HTTP_NOT_SENT, RPC_NO_CREDENTIAL, false, &e),
@@ -438,10 +443,10 @@ what_was_not_answered_is_told_truly(void **state)
 	assert_int_equal(unanswered(HTTP_UNKNOWN, RPC_TIMEOUT, false, &e),
 	    RPC_OUTCOME_UNKNOWN);
 	assert_non_null(strstr(e.message, "the wire broke"));
-	assert_int_equal(unanswered(HTTP_UNKNOWN, RPC_TIMEOUT, true, &e),
-	    RPC_TIMEOUT);
-	assert_int_equal(unanswered(HTTP_UNKNOWN, RPC_TOO_LARGE, false, &e),
-	    RPC_TOO_LARGE);
+	assert_int_equal(
+	    unanswered(HTTP_UNKNOWN, RPC_TIMEOUT, true, &e), RPC_TIMEOUT);
+	assert_int_equal(
+	    unanswered(HTTP_UNKNOWN, RPC_TOO_LARGE, false, &e), RPC_TOO_LARGE);
 	assert_int_equal(unanswered(HTTP_UNKNOWN, RPC_DATA_SOCKET, false, &e),
 	    RPC_DATA_SOCKET);
 	assert_int_equal(e.http_status, 0);
@@ -476,11 +481,12 @@ only_json_is_an_answer(void **state)
 static void
 capsule_ids_have_one_form(void **state)
 {
-	static const char *const bad[] = { "", "cl-", "CL-0123456789abcdefghijklmno",
-		"cl-0123456789abcdefghijklmn", "cl-0123456789abcdefghijklmnop",
-		"cl-0123456789ABCdefghijklmno", "cl-0123456789abcdefghijklm/.",
-		"cl-../../../../../../../../..", "cl-0123456789abcdefghijklmn\n",
-		"cl_0123456789abcdefghijklmno", "cl-0123456789abcdefghijklm%2f",
+	static const char *const bad[] = { "", "cl-",
+		"CL-0123456789abcdefghijklmno", "cl-0123456789abcdefghijklmn",
+		"cl-0123456789abcdefghijklmnop", "cl-0123456789ABCdefghijklmno",
+		"cl-0123456789abcdefghijklm/.", "cl-../../../../../../../../..",
+		"cl-0123456789abcdefghijklmn\n", "cl_0123456789abcdefghijklmno",
+		"cl-0123456789abcdefghijklm%2f",
 		"cl-0123456789abcdefghijklm\xc3\xa4" };
 	size_t i;
 

@@ -128,8 +128,7 @@ reload(struct fixture *f)
 {
 	int before = f->reloads;
 
-	assert_int_equal(
-	    cred_reload(f->cred, &f->settings, reloaded, f), 0);
+	assert_int_equal(cred_reload(f->cred, &f->settings, reloaded, f), 0);
 	fake_loop_until(f->loop, &f->reloads, before + 1);
 	assert_int_equal(f->reloads, before + 1);
 }
@@ -254,8 +253,8 @@ sources_have_an_order(void **state)
 	reload(f);
 	expect_key(f, "wrn_systemd");
 	expect_source(f, "systemd");
-	assert_int_equal(cred_set(f->cred, CRED_API_KEY, "wrn_set", false, &e),
-	    0);
+	assert_int_equal(
+	    cred_set(f->cred, CRED_API_KEY, "wrn_set", false, &e), 0);
 	expect_key(f, "wrn_set");
 	expect_source(f, "set");
 	assert_int_equal(cred_logout(f->cred, &f->settings, &e), 0);
@@ -273,32 +272,32 @@ a_set_key_is_checked_and_kept(void **state)
 
 	assert_non_null(open_cred(f));
 	generation = cred_generation(f->cred);
-	assert_int_equal(cred_set(f->cred, CRED_API_KEY, "key", true, &e),
-	    -EINVAL);
+	assert_int_equal(
+	    cred_set(f->cred, CRED_API_KEY, "key", true, &e), -EINVAL);
 	assert_int_equal(e.kind, RPC_INVALID_PARAMS);
 	assert_string_equal(e.param, "api_key");
-	assert_int_equal(cred_set(f->cred, CRED_API_KEY, "wrn_a\r\nX: y", true,
-			     &e),
+	assert_int_equal(
+	    cred_set(f->cred, CRED_API_KEY, "wrn_a\r\nX: y", true, &e),
 	    -EINVAL);
-	assert_int_equal(cred_set(f->cred, CRED_TOKEN, "wrn_a", true, &e),
-	    -EINVAL);
+	assert_int_equal(
+	    cred_set(f->cred, CRED_TOKEN, "wrn_a", true, &e), -EINVAL);
 	assert_string_equal(e.param, "token");
 	expect_key(f, NULL);
 	assert_int_equal(cred_generation(f->cred), generation);
 
-	assert_int_equal(cred_set(f->cred, CRED_API_KEY, "wrn_one", true, &e),
-	    0);
+	assert_int_equal(
+	    cred_set(f->cred, CRED_API_KEY, "wrn_one", true, &e), 0);
 	assert_int_equal(cred_generation(f->cred), generation + 1);
 	assert_int_equal(stat(f->saved, &st), 0);
 	assert_int_equal(st.st_mode & 07777, 0600);
 	read_file(f->saved, text, sizeof(text));
 	assert_string_equal(text, "wrn_one");
 	/* The same again is no change. */
-	assert_int_equal(cred_set(f->cred, CRED_API_KEY, "wrn_one", true, &e),
-	    0);
+	assert_int_equal(
+	    cred_set(f->cred, CRED_API_KEY, "wrn_one", true, &e), 0);
 	assert_int_equal(cred_generation(f->cred), generation + 1);
-	assert_int_equal(cred_set(f->cred, CRED_API_KEY, "wrn_two", false, &e),
-	    0);
+	assert_int_equal(
+	    cred_set(f->cred, CRED_API_KEY, "wrn_two", false, &e), 0);
 	expect_key(f, "wrn_two");
 	assert_non_null(open_cred(f));
 	expect_key(f, "wrn_one");
@@ -316,8 +315,8 @@ a_key_that_cannot_be_kept_is_used_all_the_same(void **state)
 	assert_non_null(open_cred(f));
 	snprintf(path, sizeof(path), "%s.new", f->saved);
 	assert_int_equal(mkdir(path, 0700), 0);
-	assert_int_equal(cred_set(f->cred, CRED_API_KEY, "wrn_one", true, &e),
-	    -EIO);
+	assert_int_equal(
+	    cred_set(f->cred, CRED_API_KEY, "wrn_one", true, &e), -EIO);
 	assert_int_equal(e.kind, RPC_STORE);
 	expect_key(f, "wrn_one");
 	assert_int_equal(access(f->saved, F_OK), -1);
@@ -332,8 +331,8 @@ logout_forgets_what_was_set(void **state)
 
 	setenv("WRENN_API_KEY", "wrn_env", 1);
 	assert_non_null(open_cred(f));
-	assert_int_equal(cred_set(f->cred, CRED_API_KEY, "wrn_one", true, &e),
-	    0);
+	assert_int_equal(
+	    cred_set(f->cred, CRED_API_KEY, "wrn_one", true, &e), 0);
 	assert_int_equal(cred_set(f->cred, CRED_TOKEN, JWT, true, &e), 0);
 	generation = cred_generation(f->cred);
 	assert_int_equal(cred_logout(f->cred, &f->settings, &e), 0);
@@ -360,8 +359,8 @@ reload_runs_the_command_each_time(void **state)
 	assert_false(f->changed);
 	f->settings.api_key_command = (char[]){ "echo wrn_two" };
 	assert_int_equal(cred_reload(f->cred, &f->settings, reloaded, f), 0);
-	assert_int_equal(cred_reload(f->cred, &f->settings, reloaded, f),
-	    -EBUSY);
+	assert_int_equal(
+	    cred_reload(f->cred, &f->settings, reloaded, f), -EBUSY);
 	fake_loop_until(f->loop, &f->reloads, 3);
 	expect_key(f, "wrn_two");
 	f->settings.api_key_command = NULL;
@@ -421,16 +420,14 @@ the_identity_is_the_digest_of_key_or_token(void **state)
 	assert_non_null(open_cred(f));
 	assert_int_equal(cred_set(f->cred, CRED_TOKEN, JWT, false, &e), 0);
 	assert_int_equal(strlen(cred_identity(f->cred)), CRED_IDENTITY);
-	assert_int_equal(cred_set(f->cred, CRED_API_KEY, "wrn_known", false,
-			     &e),
-	    0);
+	assert_int_equal(
+	    cred_set(f->cred, CRED_API_KEY, "wrn_known", false, &e), 0);
 	assert_int_equal(strlen(cred_identity(f->cred)), CRED_IDENTITY);
 	assert_int_equal(strncmp(cred_identity(f->cred), key_sha, 32), 0);
 	o = cred_describe(f->cred, CRED_API_KEY);
 	assert_int_equal(strlen(jx_str(o, "fingerprint")), CRED_FINGERPRINT);
-	assert_int_equal(strncmp(jx_str(o, "fingerprint"), key_sha,
-			     CRED_FINGERPRINT),
-	    0);
+	assert_int_equal(
+	    strncmp(jx_str(o, "fingerprint"), key_sha, CRED_FINGERPRINT), 0);
 	assert_int_equal(json_object_object_length(o), 2);
 	json_object_put(o);
 }
@@ -449,8 +446,7 @@ expect_expiry(struct fixture *f, const char *token, int64_t expires)
 		assert_int_equal(
 		    jx_int(o, "expires_at", 0, INT64_MAX, &n), -ENOENT);
 	} else {
-		assert_int_equal(
-		    jx_int(o, "expires_at", 0, INT64_MAX, &n), 0);
+		assert_int_equal(jx_int(o, "expires_at", 0, INT64_MAX, &n), 0);
 		assert_int_equal(n, expires);
 	}
 	json_object_put(o);

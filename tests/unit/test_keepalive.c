@@ -7,9 +7,9 @@
 
 #include "proto/banned.h"
 
-#define PING    "POST /v1/capsules/" ID_A "/ping"
-#define THIRD   100000 /* ms, of the rig's 300 s */
-#define JITTER  10000
+#define PING     "POST /v1/capsules/" ID_A "/ping"
+#define THIRD    100000 /* ms, of the rig's 300 s */
+#define JITTER   10000
 #define EARLIEST (THIRD - JITTER)
 
 /* Never before nine tenths of the third, never behind it, for any jitter. */
@@ -35,8 +35,8 @@ due_lies_within_its_bounds(void **state)
 		}
 	}
 	/* Only 16 bits of it count. */
-	assert_int_equal(keepalive_due(0, 300, 0xabcd1234),
-	    keepalive_due(0, 300, 0x1234));
+	assert_int_equal(
+	    keepalive_due(0, 300, 0xabcd1234), keepalive_due(0, 300, 0x1234));
 }
 
 static int

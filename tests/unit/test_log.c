@@ -114,8 +114,8 @@ a_line_is_stamped_escaped_and_redacted(void **state)
 	log_info("two\nlines \x1b[31m%s %d", KEY, 7);
 	capture_end(line, sizeof(line));
 	assert_int_equal(strspn(line, "0123456789-T:.Z"), 24);
-	assert_string_equal(line + 24,
-	    " info  two\\x0alines \\x1b[31m" STARS " 7\n");
+	assert_string_equal(
+	    line + 24, " info  two\\x0alines \\x1b[31m" STARS " 7\n");
 }
 
 static void

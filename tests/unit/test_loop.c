@@ -402,26 +402,26 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup(later_runs_in_the_order_queued_and_once,
-		    clear_trace),
+		cmocka_unit_test_setup(
+		    later_runs_in_the_order_queued_and_once, clear_trace),
 		cmocka_unit_test_setup(
 		    cancelled_work_never_runs_and_can_be_queued_again,
 		    clear_trace),
 		cmocka_unit_test_setup(
 		    work_queued_by_work_waits_for_the_next_turn, clear_trace),
-		cmocka_unit_test_setup(timers_fire_once_and_in_order,
-		    clear_trace),
-		cmocka_unit_test_setup(timers_can_be_put_off_and_disarmed,
-		    clear_trace),
+		cmocka_unit_test_setup(
+		    timers_fire_once_and_in_order, clear_trace),
+		cmocka_unit_test_setup(
+		    timers_can_be_put_off_and_disarmed, clear_trace),
 		cmocka_unit_test(descriptors_are_told_of_as_often_as_wanted),
 		cmocka_unit_test(reading_and_writing_are_wanted_apart),
-		cmocka_unit_test_setup(all_may_be_freed_in_their_own_callbacks,
-		    clear_trace),
+		cmocka_unit_test_setup(
+		    all_may_be_freed_in_their_own_callbacks, clear_trace),
 		cmocka_unit_test_setup(
 		    one_may_be_freed_by_another_that_is_ready_too, clear_trace),
 		cmocka_unit_test_setup(signals_arrive_on_the_loop, clear_trace),
-		cmocka_unit_test_setup(a_stopped_loop_can_run_again,
-		    clear_trace),
+		cmocka_unit_test_setup(
+		    a_stopped_loop_can_run_again, clear_trace),
 		cmocka_unit_test(clocks_go_forward),
 	};
 

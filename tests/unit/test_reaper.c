@@ -121,8 +121,8 @@ failures_are_retried_with_backoff(void **state)
 		fake_loop_advance(r->loop, 1);
 		rig_expect_sent(r, i, DELETE);
 		if (i % 2)
-			fake_upstream_lose(r->upstream, i, HTTP_UNKNOWN,
-			    RPC_TIMEOUT, "slow");
+			fake_upstream_lose(
+			    r->upstream, i, HTTP_UNKNOWN, RPC_TIMEOUT, "slow");
 		else
 			fake_upstream_answer(r->upstream, i, 401, "{}");
 	}
@@ -192,8 +192,7 @@ a_bad_list_proves_nothing(void **state)
 		rig_expect_sent(r, n, LIST);
 		fake_upstream_answer(r->upstream, n++, 200, lists[i]);
 		assert_int_equal(c->row.state, CAPSULE_ENDING);
-		fake_loop_advance(r->loop,
-		    reaper_backoff_ms((int)(2 * i) + 3));
+		fake_loop_advance(r->loop, reaper_backoff_ms((int)(2 * i) + 3));
 	}
 	rig_expect_sent(r, n, DELETE);
 }

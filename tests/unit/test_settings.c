@@ -180,7 +180,7 @@ the_printed_keys_are_those(void **state)
 	assert_int_equal(fclose(out), 0);
 	for (i = 0; text[i] != '\0'; i++)
 		lines += text[i] == '\n';
-	assert_int_equal(lines, 22);
+	assert_int_equal(lines, 21);
 	assert_int_equal(strncmp(text, "daemon.socket\n", 14), 0);
 	assert_non_null(strstr(text, "\nprofile.base_url\n"));
 	assert_non_null(strstr(text, "\nlimits.clients_per_user\n"));

@@ -507,8 +507,8 @@ states_and_health_have_names(void **state)
 	assert_string_equal(capsule_state_name(CAPSULE_UNCERTAIN), "uncertain");
 	assert_string_equal(store_health_name(STORE_OK), "ok");
 	assert_string_equal(store_health_name(STORE_REBUILT), "rebuilt");
-	assert_string_equal(store_health_name(STORE_ROLLED_BACK),
-	    "rolled_back");
+	assert_string_equal(
+	    store_health_name(STORE_ROLLED_BACK), "rolled_back");
 	assert_string_equal(store_health_name(STORE_FAILING), "failing");
 }
 

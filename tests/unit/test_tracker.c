@@ -18,8 +18,10 @@ static struct capsule *
 add(struct rig *r, uid_t uid, enum capsule_state state, const char *id,
     const char *name)
 {
-	struct capsule_row row = { .uid = uid, .state = state,
-		.base_url = r->settings.base_url, .template = "minimal" };
+	struct capsule_row row = { .uid = uid,
+		.state = state,
+		.base_url = r->settings.base_url,
+		.template = "minimal" };
 	struct capsule *c;
 
 	snprintf(row.name, sizeof(row.name), "%s", name);
@@ -174,12 +176,12 @@ an_interrupted_create_becomes_uncertain(void **state)
 
 	add(r, RIG_UID, CAPSULE_CREATING, "", "build");
 	rig_restart(r);
-	assert_int_equal(resolve(r, RIG_UID, "build")->row.state,
-	    CAPSULE_UNCERTAIN);
+	assert_int_equal(
+	    resolve(r, RIG_UID, "build")->row.state, CAPSULE_UNCERTAIN);
 	rig_sync(r);
 	rig_restart(r);
-	assert_int_equal(resolve(r, RIG_UID, "build")->row.state,
-	    CAPSULE_UNCERTAIN);
+	assert_int_equal(
+	    resolve(r, RIG_UID, "build")->row.state, CAPSULE_UNCERTAIN);
 }
 
 static void

@@ -11,9 +11,9 @@
 
 #include "proto/banned.h"
 
-#define GET    "GET /v1/capsules/" ID_A
-#define RESUME "POST /v1/capsules/" ID_A "/resume {}"
-#define READ   "POST /v1/capsules/" ID_A "/files/read {\"path\":\"/x\"}"
+#define GET          "GET /v1/capsules/" ID_A
+#define RESUME       "POST /v1/capsules/" ID_A "/resume {}"
+#define READ         "POST /v1/capsules/" ID_A "/files/read {\"path\":\"/x\"}"
 #define SHOW(status) "{\"id\":\"" ID_A "\",\"status\":\"" status "\"}"
 #define NOT_RUNNING \
 	"{\"error\":{\"code\":\"invalid_state\",\"message\":\"it sleeps\"}}"
@@ -122,8 +122,8 @@ it_is_sent_three_times_at_most(void **state)
 		rig_expect_sent(r, n, READ);
 		fake_upstream_answer(r->upstream, n++, 409, NOT_RUNNING);
 		if (t.calls == 0)
-			fake_upstream_answer(r->upstream, n++, 200,
-			    SHOW("running"));
+			fake_upstream_answer(
+			    r->upstream, n++, 200, SHOW("running"));
 	}
 	assert_int_equal(t.requests, 3);
 	assert_int_equal(n, 5);
@@ -158,9 +158,12 @@ auto_resume_is_decided_by_the_nearest(void **state)
 		int call, capsule;
 		bool settings, resumes;
 	} cases[] = {
-		{ 1, 0, false, true }, { 0, 1, true, false },
-		{ -1, 1, false, true }, { -1, 0, true, false },
-		{ -1, -1, true, true }, { -1, -1, false, false },
+		{ 1, 0, false, true },
+		{ 0, 1, true, false },
+		{ -1, 1, false, true },
+		{ -1, 0, true, false },
+		{ -1, -1, true, true },
+		{ -1, -1, false, false },
 	};
 	struct rig *r = *state;
 	struct capsule *c = rig_capsule(r, ID_A);

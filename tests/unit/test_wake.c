@@ -9,8 +9,8 @@
 
 #include "proto/banned.h"
 
-#define GET    "GET /v1/capsules/" ID_A
-#define RESUME "POST /v1/capsules/" ID_A "/resume {}"
+#define GET          "GET /v1/capsules/" ID_A
+#define RESUME       "POST /v1/capsules/" ID_A "/resume {}"
 #define SHOW(status) "{\"id\":\"" ID_A "\",\"status\":\"" status "\"}"
 #define ASLEEP \
 	"{\"error\":{\"code\":\"invalid_state\",\"message\":\"not paused\"}}"
@@ -202,8 +202,8 @@ other_answers_are_told(void **state)
 	for (i = 0; i < COUNT(cases); i++) {
 		t = (struct told){ 0 };
 		wake_start(r->wakes, c, true, tell, &t);
-		fake_upstream_answer(r->upstream, (int)i, cases[i].status,
-		    cases[i].body);
+		fake_upstream_answer(
+		    r->upstream, (int)i, cases[i].status, cases[i].body);
 		assert_int_equal(t.calls, 1);
 		assert_int_equal(t.kind, cases[i].kind);
 	}

@@ -11,8 +11,8 @@
 
 #include "proto/banned.h"
 
-#define GET_A "GET /v1/capsules/" ID_A
-#define GET_B "GET /v1/capsules/" ID_B
+#define GET_A        "GET /v1/capsules/" ID_A
+#define GET_B        "GET /v1/capsules/" ID_B
 #define SHOW(status) "{\"id\":\"" ID_A "\",\"status\":\"" status "\"}"
 
 /* What a waiter was told. */
@@ -85,8 +85,8 @@ polls_slow_down(void **state)
 
 	wait_for(r, ID_A, "running", 3600000, &t);
 	for (i = 0; i < COUNT(gaps); i++) {
-		fake_upstream_answer(r->upstream, (int)i, 200,
-		    SHOW("starting"));
+		fake_upstream_answer(
+		    r->upstream, (int)i, 200, SHOW("starting"));
 		fake_loop_advance(r->loop, gaps[i] - 1);
 		assert_int_equal(sent(r), i + 1);
 		fake_loop_advance(r->loop, 1);
@@ -165,8 +165,8 @@ passing_errors_are_waited_out(void **state)
 	wait_for(r, ID_A, "running", 60000, &t);
 	fake_upstream_answer(r->upstream, 0, 503, "{}");
 	fake_loop_advance(r->loop, 100);
-	fake_upstream_lose(r->upstream, 1, HTTP_NOT_SENT, RPC_UNREACHABLE,
-	    "down");
+	fake_upstream_lose(
+	    r->upstream, 1, HTTP_NOT_SENT, RPC_UNREACHABLE, "down");
 	fake_loop_advance(r->loop, 150);
 	fake_upstream_answer(r->upstream, 2, 200, "<html>");
 	fake_loop_advance(r->loop, 225);
@@ -219,8 +219,8 @@ struct chain {
 };
 
 static void
-cancel_and_wait_again(void *arg, struct json_object *capsule,
-    struct rpc_error *e)
+cancel_and_wait_again(
+    void *arg, struct json_object *capsule, struct rpc_error *e)
 {
 	struct chain *c = arg;
 
@@ -237,8 +237,8 @@ callbacks_may_wait_and_cancel(void **state)
 	struct chain c = { .rig = r };
 	struct told victim = { 0 };
 
-	waiter_new(r->watches, ID_A, "running", 60000, cancel_and_wait_again,
-	    &c);
+	waiter_new(
+	    r->watches, ID_A, "running", 60000, cancel_and_wait_again, &c);
 	c.victim = wait_for(r, ID_A, "running", 60000, &victim);
 	fake_upstream_answer(r->upstream, 0, 200, SHOW("running"));
 	assert_int_equal(victim.calls, 0);

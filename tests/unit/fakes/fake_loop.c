@@ -142,7 +142,7 @@ run_timers(struct loop *l)
 	bool any = false;
 
 	while ((t = next_timer(l)) != NULL && t->due <= clock_ms &&
-	    t->arming <= last) {
+	       t->arming <= last) {
 		t->armed = false;
 		t->fn(t->arg);
 		any = true;
@@ -211,8 +211,7 @@ run_ios(struct loop *l, int wait_ms)
 	struct io *io, *ios[MAX_IOS];
 	int n = 0, i, events;
 
-	TAILQ_FOREACH(io, &l->ios, entry)
-	{
+	TAILQ_FOREACH(io, &l->ios, entry) {
 		if (io->wanted == 0)
 			continue;
 		must(n < MAX_IOS, "too many descriptors");

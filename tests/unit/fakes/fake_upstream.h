@@ -20,8 +20,8 @@ const char *fake_upstream_sent(const struct upstream *u, int i);
 bool fake_upstream_is_pending(const struct upstream *u, int i);
 
 /* Answers it; a body that begins with '{' or '[' is said to be JSON. */
-void fake_upstream_answer(struct upstream *u, int i, int status,
-    const char *body);
+void fake_upstream_answer(
+    struct upstream *u, int i, int status, const char *body);
 /* It ends without an answer. */
 void fake_upstream_lose(struct upstream *u, int i, enum http_outcome outcome,
     enum rpc_errno error, const char *why);

@@ -40,8 +40,7 @@ foreign_send_fds(int to, const char *text, const int *fds, int count)
 }
 
 /* In the child: makes the pair, hands it over and lives on. */
-static void __attribute__((noreturn))
-make_pair(int to)
+static void __attribute__((noreturn)) make_pair(int to)
 {
 	int fds[2];
 

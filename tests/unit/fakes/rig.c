@@ -39,8 +39,8 @@ start(struct rig *r)
 	r->loop = loop_new();
 	r->cred = cred_new(r->loop, &r->settings);
 	assert_non_null(r->cred);
-	assert_int_equal(cred_set(r->cred, CRED_API_KEY, RIG_KEY, false, &e),
-	    0);
+	assert_int_equal(
+	    cred_set(r->cred, CRED_API_KEY, RIG_KEY, false, &e), 0);
 	r->store = store_open(r->loop, r->dir, false);
 	assert_non_null(r->store);
 	r->tracker = tracker_new(r->loop, r->store);
@@ -150,8 +150,8 @@ rig_capsule(struct rig *r, const char *id)
 	};
 	struct capsule *c;
 
-	snprintf(row.identity, sizeof(row.identity), "%s",
-	    cred_identity(r->cred));
+	snprintf(
+	    row.identity, sizeof(row.identity), "%s", cred_identity(r->cred));
 	c = tracker_add(r->tracker, &row);
 	tracker_set_id(r->tracker, c, id);
 	tracker_save(r->tracker, c, NULL, NULL);
