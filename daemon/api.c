@@ -258,6 +258,11 @@ explain_unanswered(const struct upstream_answer *a, bool idempotent,
 		return;
 	}
 	switch (a->error) {
+	case RPC_OUTCOME_UNKNOWN:
+		rpc_error_set(ret, RPC_UNREACHABLE,
+		    "the connection broke off before the answer came: %s",
+		    a->why);
+		return;
 	case RPC_TLS:
 		rpc_error_set(ret, RPC_TLS,
 		    "the server's certificate was not accepted: %s; if it is "

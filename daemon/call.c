@@ -86,7 +86,8 @@ batch_add(struct batch *b, const struct buf *answer)
 	free(b);
 }
 
-void
+/* The peer has gone: answers are dropped. */
+static void
 batch_orphan(struct batch *b)
 {
 	b->peer = NULL;

@@ -112,7 +112,5 @@ bool call_cancel(struct call *c);
 struct batch *batch_new(struct peer *p, int count);
 /* Appends an answer, or NULL for a notification. */
 void batch_add(struct batch *b, const struct buf *answer);
-/* The peer has gone: answers are dropped. */
-void batch_orphan(struct batch *b);
 
 #endif

@@ -7,12 +7,14 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "daemon/capsules.h"
 #include "daemon/cred.h"
 #include "daemon/dispatch.h"
+#include "daemon/http_curl.h"
 #include "daemon/keepalive.h"
 #include "daemon/listener.h"
 #include "daemon/log.h"
@@ -31,6 +33,7 @@
 
 #define LOCK_TRIES    90 /* about as long as wrennctl waits for us */
 #define LOCK_PAUSE_US 100000
+#define DESCRIPTORS   8192
 #define DRAIN_TICK_MS 20
 #define IDLE_TICK_MS  15000
 #define IDLE_MS       300000 /* with nothing to guard, one on demand leaves */
@@ -299,6 +302,19 @@ on_hangup(void *arg)
 
 /* ---- starting ---- */
 
+/* A client, a connection upstream and a data socket are one each. */
+static void
+raise_descriptors(void)
+{
+	struct rlimit r;
+
+	if (getrlimit(RLIMIT_NOFILE, &r) < 0 || r.rlim_cur >= DESCRIPTORS)
+		return;
+	r.rlim_cur = r.rlim_max < DESCRIPTORS ? r.rlim_max : DESCRIPTORS;
+	if (setrlimit(RLIMIT_NOFILE, &r) < 0)
+		log_warn("the limit on descriptors stays low: %m");
+}
+
 static void
 seed_random(void)
 {
@@ -399,6 +415,7 @@ start(struct daemon *d)
 	if (cred_process_init() < 0 || lock_state(d) < 0)
 		return -1;
 	seed_random();
+	raise_descriptors();
 	d->loop = loop_new();
 	if (d->loop == NULL || open_records(d) < 0)
 		return -1;
@@ -447,9 +464,11 @@ daemon_run(const struct daemon_options *o)
 	d.settings = settings_load(&o->args);
 	if (d.settings == NULL)
 		return EXIT_FAILURE;
+	http_curl_process_init();
 	if (start(&d) < 0 || loop_run(d.loop) < 0)
 		d.failed = true;
 	finish(&d);
+	http_curl_process_end();
 	if (!d.failed)
 		log_info("stopped");
 	return d.failed ? EXIT_FAILURE : EXIT_SUCCESS;

@@ -809,3 +809,17 @@ http_curl_new(struct loop *l, const struct http_curl_options *options)
 	new_pools(h);
 	return &h->http;
 }
+
+void
+http_curl_process_init(void)
+{
+	/* libcurl opens the file that it names, and writes TLS keys there. */
+	unsetenv("SSLKEYLOGFILE");
+	curl_global_init(CURL_GLOBAL_DEFAULT);
+}
+
+void
+http_curl_process_end(void)
+{
+	curl_global_cleanup();
+}

@@ -20,6 +20,10 @@ struct http_curl_options {
 	long max_connections;
 };
 
+/* Once each, before the first thread and after the last transport. */
+void http_curl_process_init(void);
+void http_curl_process_end(void);
+
 struct http *http_curl_new(struct loop *l,
     const struct http_curl_options *options);
 

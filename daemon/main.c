@@ -2,7 +2,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include <curl/curl.h>
 #include <json-c/json.h>
 
 #include "daemon/daemon.h"
@@ -177,10 +176,5 @@ main(int argc, char **argv)
 	if (r >= 0)
 		return r;
 	log_take_over();
-	/* libcurl opens the file that it names, and writes TLS keys there. */
-	unsetenv("SSLKEYLOGFILE");
-	curl_global_init(CURL_GLOBAL_DEFAULT);
-	r = daemon_run(&o);
-	curl_global_cleanup();
-	return r;
+	return daemon_run(&o);
 }
