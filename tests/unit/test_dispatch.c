@@ -295,6 +295,9 @@ a_batch_is_answered_in_one_line(void **state)
 	assert_int_equal(occurrences(said, "\"id\":2,\"error\""), 1);
 	assert_int_equal(occurrences(said, "\"id\":3,\"result\""), 1);
 	assert_int_equal(occurrences(said, "\"id\":4,\"error\""), 1);
+	said = say(
+	    f, "[{\"jsonrpc\":\"2.0\",\"method\":\"no.such\"}," STATUS(5) "]");
+	assert_int_equal(occurrences(said, "\"jsonrpc\""), 1);
 	assert_string_equal(said + strlen(said) - 2, "]\n");
 	assert_string_equal(
 	    say(f, "[{\"jsonrpc\":\"2.0\",\"method\":\"auth.status\"}]"), "");
