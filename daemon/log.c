@@ -72,7 +72,7 @@ redact(char *text)
 		}
 		n = token_span(p);
 		/* Shorter than any secret: a word that happens to start so. */
-		if (n >= 16)
+		if (n >= 12)
 			memset(p + 4, '*', n - 4);
 		p += n;
 	}

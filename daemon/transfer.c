@@ -16,7 +16,7 @@
 #include "proto/banned.h"
 
 #define STALL_MS     120000        /* upstream moves nothing for so long */
-#define PENDING_MAX  (1024 * 1024) /* above any piece that libcurl hands over */
+#define PENDING_MAX  (1024 * 1024) /* above any piece of libcurl's */
 #define ERROR_BODY   65536
 
 /* What an upload sends next. */
