@@ -286,6 +286,8 @@ the_record_comes_before_the_request(void **state)
 	assert_true(probed == 1 || *fake_upstream_count(r->upstream) == 0);
 	rig_sync(r);
 	rig_expect_sent(r, 0, DELETE);
+	fake_upstream_answer(r->upstream, 0, 204, "");
+	expect_gone(r);
 }
 
 static void
