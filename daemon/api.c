@@ -17,10 +17,10 @@
 
 #include "proto/banned.h"
 
-#define CREATE_MS  (15 * 60 * 1000) /* a create is never hung up on early */
-#define SNAPSHOT_MS (5 * 60 * 1000) /* pause and resume move memory to disk */
-#define EXEC_SLACK_MS 30000         /* on top of the command's own deadline */
-#define EXEC_MAX   (12 * 1024 * 1024) /* leaves room for JSON's escapes */
+#define CREATE_MS     (15 * 60 * 1000) /* a create is never hung up on early */
+#define SNAPSHOT_MS   (5 * 60 * 1000) /* pause and resume move memory to disk */
+#define EXEC_SLACK_MS 30000           /* on top of the command's own deadline */
+#define EXEC_MAX      (12 * 1024 * 1024) /* leaves room for JSON's escapes */
 
 bool
 api_is_capsule_id(const char *text)
@@ -83,8 +83,7 @@ api_capsule_get(const char *id)
 struct upstream_request *
 api_capsule_destroy(const char *id)
 {
-	return upstream_request_new("DELETE",
-	    xasprintf("/v1/capsules/%s", id));
+	return upstream_request_new("DELETE", xasprintf("/v1/capsules/%s", id));
 }
 
 struct upstream_request *
@@ -219,8 +218,8 @@ api_upload_init(struct api_upload *u, const char *path)
 			    "Content-Type: application/octet-stream\r\n\r\n",
 	    boundary, path, boundary);
 	u->tail = xasprintf("\r\n--%s--\r\n", boundary);
-	u->content_type = xasprintf("multipart/form-data; boundary=%s",
-	    boundary);
+	u->content_type =
+	    xasprintf("multipart/form-data; boundary=%s", boundary);
 }
 
 void
@@ -237,8 +236,8 @@ api_file_write(const char *id, const struct api_upload *u)
 {
 	struct upstream_request *r;
 
-	r = upstream_request_new("POST",
-	    xasprintf("/v1/capsules/%s/files/stream/write", id));
+	r = upstream_request_new(
+	    "POST", xasprintf("/v1/capsules/%s/files/stream/write", id));
 	r->content_type = u->content_type;
 	return r;
 }
@@ -246,8 +245,8 @@ api_file_write(const char *id, const struct api_upload *u)
 /* ---- answers ---- */
 
 static void
-explain_unanswered(const struct upstream_answer *a, bool idempotent,
-    struct rpc_error *ret)
+explain_unanswered(
+    const struct upstream_answer *a, bool idempotent, struct rpc_error *ret)
 {
 	if (a->outcome == HTTP_UNKNOWN && !idempotent &&
 	    a->error != RPC_DATA_SOCKET && a->error != RPC_TOO_LARGE) {
@@ -356,8 +355,8 @@ is_gateway_word(const struct upstream_answer *a, const struct rpc_error *e)
 }
 
 enum rpc_errno
-api_check(const struct upstream_answer *a, bool idempotent,
-    struct rpc_error *ret)
+api_check(
+    const struct upstream_answer *a, bool idempotent, struct rpc_error *ret)
 {
 	struct json_object *root;
 
@@ -393,8 +392,8 @@ api_check(const struct upstream_answer *a, bool idempotent,
 }
 
 struct json_object *
-api_json(const struct upstream_answer *a, bool idempotent,
-    struct rpc_error *ret)
+api_json(
+    const struct upstream_answer *a, bool idempotent, struct rpc_error *ret)
 {
 	struct json_check_fault fault;
 	struct json_object *o;
@@ -418,5 +417,5 @@ bool
 api_is_not_running(const struct rpc_error *e)
 {
 	return e->http_status == 409 &&
-	    strcmp(e->upstream_code, "invalid_state") == 0;
+	       strcmp(e->upstream_code, "invalid_state") == 0;
 }

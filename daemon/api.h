@@ -40,8 +40,8 @@ struct api_command {
 struct upstream_request *api_exec(const char *id, const struct api_command *c);
 
 /* read, list, stat and the like: a POST of {path, depth?} to files/verb. */
-struct upstream_request *api_file(const char *id, const char *verb,
-    const char *path, int64_t depth);
+struct upstream_request *api_file(
+    const char *id, const char *verb, const char *path, int64_t depth);
 
 /*
  * What comes before and after the bytes of a file in the multipart body of
@@ -53,20 +53,20 @@ struct api_upload {
 };
 void api_upload_init(struct api_upload *u, const char *path);
 void api_upload_release(struct api_upload *u);
-struct upstream_request *api_file_write(const char *id,
-    const struct api_upload *u);
+struct upstream_request *api_file_write(
+    const char *id, const struct api_upload *u);
 
 /*
  * Whether the answer is a success (2xx). Else fills *ret and returns its
  * kind: of a request that is not idempotent an unknown outcome is
  * RPC_OUTCOME_UNKNOWN, also when a gateway answered in upstream's place.
  */
-enum rpc_errno api_check(const struct upstream_answer *a, bool idempotent,
-    struct rpc_error *ret);
+enum rpc_errno api_check(
+    const struct upstream_answer *a, bool idempotent, struct rpc_error *ret);
 
 /* api_check, then the body; NULL with *ret filled. */
-struct json_object *api_json(const struct upstream_answer *a, bool idempotent,
-    struct rpc_error *ret);
+struct json_object *api_json(
+    const struct upstream_answer *a, bool idempotent, struct rpc_error *ret);
 
 /* Upstream said that the capsule is not running. */
 bool api_is_not_running(const struct rpc_error *e);

@@ -118,8 +118,8 @@ retire(struct call *c)
 }
 
 static void
-print_small_error(const struct call *c, struct buf *line,
-    enum rpc_errno kind, const char *message)
+print_small_error(const struct call *c, struct buf *line, enum rpc_errno kind,
+    const char *message)
 {
 	struct rpc_error e;
 
@@ -150,8 +150,8 @@ deliver(struct call *c, struct buf *line, int printed)
 	}
 	if (p == NULL || peer_send(p, line) == 0)
 		return;
-	print_small_error(c, line, RPC_BUSY,
-	    "too many answers are waiting to be read");
+	print_small_error(
+	    c, line, RPC_BUSY, "too many answers are waiting to be read");
 	if (peer_send(p, line) < 0)
 		peer_doom(p, "too many answers are waiting to be read");
 }
@@ -160,8 +160,7 @@ static void
 log_answer(const struct call *c, const struct rpc_error *e)
 {
 	log_debug("answer method=%s request=%s ms=%ju error=%s",
-	    c->method->name, c->request,
-	    (uintmax_t)(now_ms() - c->started_ms),
+	    c->method->name, c->request, (uintmax_t)(now_ms() - c->started_ms),
 	    e ? rpc_error_row(e->kind)->name : "none");
 }
 
@@ -189,8 +188,8 @@ call_reply_text(struct call *c, const struct buf *json)
 	log_answer(c, NULL);
 	buf_init(&line, LIMIT_ANSWER_LINE);
 	if (c->id[0] != '\0' && c->peer != NULL)
-		r = rpc_print_result_text(&line, c->id, buf_head(json),
-		    json->len);
+		r = rpc_print_result_text(
+		    &line, c->id, buf_head(json), json->len);
 	deliver(c, &line, r);
 	buf_release(&line);
 }
@@ -359,8 +358,7 @@ call_new(struct calls *all, const struct services *svc, struct peer *p,
 		c->fds[i] = -1;
 	all->total++;
 	all->in_flight++;
-	snprintf(c->request, sizeof(c->request), "r%ju",
-	    (uintmax_t)all->total);
+	snprintf(c->request, sizeof(c->request), "r%ju", (uintmax_t)all->total);
 	TAILQ_INSERT_TAIL(&cc->list, c, entry);
 	cc->count++;
 	return c;
@@ -391,8 +389,7 @@ client_calls_find(struct client_calls *cc, struct json_object *id)
 	struct call *c;
 	bool same;
 
-	TAILQ_FOREACH(c, &cc->list, entry)
-	{
+	TAILQ_FOREACH(c, &cc->list, entry) {
 		mine = jx_parse(c->id, strlen(c->id), &fault);
 		same = mine != NULL && json_object_equal(mine, id);
 		json_object_put(mine);

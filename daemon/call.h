@@ -99,8 +99,7 @@ int client_calls_count(const struct client_calls *cc);
 /* The client has gone: each call follows its hang-up policy. Frees cc. */
 void client_calls_hang_up(struct client_calls *cc);
 /* Those with that id (JSON text of any spelling); NULL when there is none. */
-struct call *client_calls_find(struct client_calls *cc,
-    struct json_object *id);
+struct call *client_calls_find(struct client_calls *cc, struct json_object *id);
 
 /* A new call, which takes params' reference and the descriptors over. */
 struct call *call_new(struct calls *all, const struct services *svc,

@@ -58,8 +58,8 @@ capsules_new(const struct capsules_parts *parts, const struct settings *s)
 	struct capsules *cs = xcalloc(1, sizeof(*cs));
 
 	cs->parts = *parts;
-	cs->creations = creations_new(cs, parts->upstream, parts->tracker,
-	    parts->watches, parts->cred);
+	cs->creations = creations_new(
+	    cs, parts->upstream, parts->tracker, parts->watches, parts->cred);
 	LIST_INIT(&cs->ops);
 	capsules_settings_changed(cs, s);
 	return cs;
@@ -119,9 +119,9 @@ describe_row(const struct capsule *c)
 
 	jx_add_str(o, "id", r->id[0] ? r->id : r->record);
 	jx_add_str(o, "status",
-	    r->state == CAPSULE_GONE	    ? "stopped"
-		: r->state == CAPSULE_LIVE ? "unlisted"
-					   : capsule_state_name(r->state));
+	    r->state == CAPSULE_GONE   ? "stopped"
+	    : r->state == CAPSULE_LIVE ? "unlisted"
+				       : capsule_state_name(r->state));
 	jx_add_str(o, "template", r->template);
 	if (r->vcpus != 0)
 		jx_add_int(o, "vcpus", r->vcpus);
@@ -167,7 +167,8 @@ static bool
 is_foreign(struct capsules *cs, const struct capsule *c)
 {
 	return strcmp(c->row.identity, cred_identity(cs->parts.cred)) != 0 ||
-	    strcmp(c->row.base_url, upstream_base_url(cs->parts.upstream)) != 0;
+	       strcmp(c->row.base_url, upstream_base_url(cs->parts.upstream)) !=
+		   0;
 }
 
 static void
@@ -193,8 +194,8 @@ forget_gone(void *arg, int error)
 static void
 set_gone(struct capsules *cs, struct capsule *c)
 {
-	log_info("capsule was stopped upstream id=%s uid=%u", c->row.id,
-	    c->row.uid);
+	log_info(
+	    "capsule was stopped upstream id=%s uid=%u", c->row.id, c->row.uid);
 	tracker_set_state(c, CAPSULE_GONE);
 	if (c->row.key[0] == '\0') {
 		tracker_forget(cs->parts.tracker, c);
@@ -236,8 +237,8 @@ observe(struct capsules *cs, struct capsule *c, uint64_t generation,
 }
 
 void
-capsules_explain(struct capsules *cs, const struct capsule *c,
-    struct rpc_error *e)
+capsules_explain(
+    struct capsules *cs, const struct capsule *c, struct rpc_error *e)
 {
 	size_t n = strlen(e->message);
 
@@ -281,8 +282,8 @@ refuse_state(const struct capsule *c, struct rpc_error *why)
 		    "capsule %s is being destroyed", c->row.id);
 		return -ENOENT;
 	case CAPSULE_GONE:
-		rpc_error_set(why, RPC_NOT_FOUND, "capsule %s is gone",
-		    c->row.id);
+		rpc_error_set(
+		    why, RPC_NOT_FOUND, "capsule %s is gone", c->row.id);
 		return -ENOENT;
 	}
 	return -EINVAL;
@@ -352,8 +353,8 @@ finish(struct capsule_op *op, struct json_object *result, struct rpc_error *e)
 
 /* A target and its operation, or fn called with why not. */
 static struct capsule_op *
-op_on(struct capsules *cs, uid_t uid, const char *ref, capsules_fn *fn,
-    void *arg)
+op_on(
+    struct capsules *cs, uid_t uid, const char *ref, capsules_fn *fn, void *arg)
 {
 	struct rpc_error why;
 	struct target target;
@@ -374,18 +375,18 @@ shown(void *arg, struct json_object *answer, struct rpc_error *e)
 	op->query = NULL;
 	if (e == NULL) {
 		o = capsules_describe(op->target.capsule, answer);
-		observe(op->capsules, op->target.capsule, op->generation,
-		    answer);
+		observe(
+		    op->capsules, op->target.capsule, op->generation, answer);
 	}
 	finish(op, o, e);
 }
 
 struct capsule_op *
-capsules_get(struct capsules *cs, uid_t uid, const char *ref, capsules_fn *fn,
-    void *arg)
+capsules_get(
+    struct capsules *cs, uid_t uid, const char *ref, capsules_fn *fn, void *arg)
 {
-	struct capsule *c = tracker_resolve(cs->parts.tracker, uid, ref,
-	    &(struct rpc_error){ 0 });
+	struct capsule *c = tracker_resolve(
+	    cs->parts.tracker, uid, ref, &(struct rpc_error){ 0 });
 	struct capsule_op *op;
 
 	/* A row without an ID can be shown all the same. */
@@ -413,8 +414,8 @@ pinged(void *arg, struct json_object *answer, struct rpc_error *e)
 }
 
 struct capsule_op *
-capsules_ping(struct capsules *cs, uid_t uid, const char *ref, capsules_fn *fn,
-    void *arg)
+capsules_ping(
+    struct capsules *cs, uid_t uid, const char *ref, capsules_fn *fn, void *arg)
 {
 	struct capsule_op *op = op_on(cs, uid, ref, fn, arg);
 
@@ -444,13 +445,12 @@ paused(void *arg, struct json_object *answer, struct rpc_error *e)
 	/* After a lost answer it may sleep: it was asked for by hand. */
 	if (e == NULL || e->kind == RPC_OUTCOME_UNKNOWN)
 		set_paused_by_hand(op, true);
-	finish(op, e ? NULL : capsules_describe(op->target.capsule, answer),
-	    e);
+	finish(op, e ? NULL : capsules_describe(op->target.capsule, answer), e);
 }
 
 void
-capsules_pause(struct capsules *cs, uid_t uid, const char *ref,
-    capsules_fn *fn, void *arg)
+capsules_pause(
+    struct capsules *cs, uid_t uid, const char *ref, capsules_fn *fn, void *arg)
 {
 	struct capsule_op *op = op_on(cs, uid, ref, fn, arg);
 
@@ -470,13 +470,12 @@ resumed(void *arg, struct json_object *answer, struct rpc_error *e)
 		if (op->target.capsule != NULL)
 			keepalive_touch(op->target.capsule);
 	}
-	finish(op, e ? NULL : capsules_describe(op->target.capsule, answer),
-	    e);
+	finish(op, e ? NULL : capsules_describe(op->target.capsule, answer), e);
 }
 
 void
-capsules_resume(struct capsules *cs, uid_t uid, const char *ref,
-    capsules_fn *fn, void *arg)
+capsules_resume(
+    struct capsules *cs, uid_t uid, const char *ref, capsules_fn *fn, void *arg)
 {
 	struct capsule_op *op = op_on(cs, uid, ref, fn, arg);
 
@@ -494,8 +493,8 @@ waited(void *arg, struct json_object *answer, struct rpc_error *e)
 	op->waiter = NULL;
 	if (e == NULL) {
 		o = capsules_describe(op->target.capsule, answer);
-		observe(op->capsules, op->target.capsule, op->generation,
-		    answer);
+		observe(
+		    op->capsules, op->target.capsule, op->generation, answer);
 	}
 	finish(op, o, e);
 }
@@ -555,8 +554,8 @@ deleted(void *arg, struct json_object *answer, struct rpc_error *e)
 
 /* Forgets the record of a lost create, by hand and by its record ID. */
 static bool
-forget_uncertain(struct capsules *cs, struct capsule *c, capsules_fn *fn,
-    void *arg)
+forget_uncertain(
+    struct capsules *cs, struct capsule *c, capsules_fn *fn, void *arg)
 {
 	if (c->row.state != CAPSULE_UNCERTAIN)
 		return false;
@@ -568,11 +567,11 @@ forget_uncertain(struct capsules *cs, struct capsule *c, capsules_fn *fn,
 }
 
 void
-capsules_destroy(struct capsules *cs, uid_t uid, const char *ref,
-    capsules_fn *fn, void *arg)
+capsules_destroy(
+    struct capsules *cs, uid_t uid, const char *ref, capsules_fn *fn, void *arg)
 {
-	struct capsule *c = tracker_resolve(cs->parts.tracker, uid, ref,
-	    &(struct rpc_error){ 0 });
+	struct capsule *c = tracker_resolve(
+	    cs->parts.tracker, uid, ref, &(struct rpc_error){ 0 });
 	struct capsule_op *op;
 	struct target target;
 
@@ -605,8 +604,7 @@ has_labels(const struct capsule *c, struct json_object *wanted)
 	if (wanted == NULL)
 		return true;
 	have = labels_of(c);
-	json_object_object_foreach(wanted, key, value)
-	{
+	json_object_object_foreach(wanted, key, value) {
 		const char *mine = jx_str(have, key);
 
 		if (mine == NULL || strcmp(mine, jx_text_of(value, NULL)) != 0)
@@ -618,8 +616,8 @@ has_labels(const struct capsule *c, struct json_object *wanted)
 
 /* Adds what upstream listed; notes which rows were among it. */
 static void
-add_listed(struct capsule_op *op, struct json_object *list,
-    struct json_object *one)
+add_listed(
+    struct capsule_op *op, struct json_object *list, struct json_object *one)
 {
 	struct capsules *cs = op->capsules;
 	struct json_object *wanted = jx_obj(op->params, "labels");
@@ -631,8 +629,8 @@ add_listed(struct capsule_op *op, struct json_object *list,
 	c = tracker_by_id(cs->parts.tracker, id);
 	if (c == NULL) {
 		if (jx_bool(op->params, "untracked", false) && wanted == NULL)
-			json_object_array_add(list,
-			    capsules_describe(NULL, one));
+			json_object_array_add(
+			    list, capsules_describe(NULL, one));
 		return;
 	}
 	if (c->row.uid == op->uid && has_labels(c, wanted))
@@ -709,8 +707,8 @@ capsules_list(struct capsules *cs, uid_t uid, struct json_object *params,
 	struct capsule_op *op = op_new(cs, uid, NULL, fn, arg);
 
 	op->params = json_object_get(params);
-	op->query = query_start(cs->parts.upstream, api_capsule_list(), listed,
-	    op);
+	op->query =
+	    query_start(cs->parts.upstream, api_capsule_list(), listed, op);
 	return op;
 }
 
@@ -763,8 +761,8 @@ capsules_credential_changed(struct capsules *cs)
 			break;
 	cs->look_generation = cred_generation(cs->parts.cred);
 	if (c != NULL)
-		cs->look = query_start(cs->parts.upstream, api_capsule_list(),
-		    looked_at_list, cs);
+		cs->look = query_start(
+		    cs->parts.upstream, api_capsule_list(), looked_at_list, cs);
 	else
 		reaper_kick(cs->parts.reaper);
 }

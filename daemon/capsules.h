@@ -34,8 +34,8 @@ struct capsules_parts {
 	struct reaper *reaper;
 	const struct cred *cred;
 };
-struct capsules *capsules_new(const struct capsules_parts *parts,
-    const struct settings *s);
+struct capsules *capsules_new(
+    const struct capsules_parts *parts, const struct settings *s);
 void capsules_free(struct capsules *cs);
 
 /* Interrupted endings go on; rows find their credential again. */
@@ -49,12 +49,12 @@ void capsules_settings_changed(struct capsules *cs, const struct settings *s);
  * can be cancelled until then; they return NULL when fn was called already.
  * The others run to their end.
  */
-typedef void capsules_fn(void *arg, struct json_object *result,
-    struct rpc_error *error);
+typedef void capsules_fn(
+    void *arg, struct json_object *result, struct rpc_error *error);
 
 /* Parameters as the method table checked them. */
-void capsules_create(struct capsules *cs, uid_t uid,
-    struct json_object *params, capsules_fn *fn, void *arg);
+void capsules_create(struct capsules *cs, uid_t uid, struct json_object *params,
+    capsules_fn *fn, void *arg);
 void capsules_destroy(struct capsules *cs, uid_t uid, const char *ref,
     capsules_fn *fn, void *arg);
 void capsules_pause(struct capsules *cs, uid_t uid, const char *ref,
@@ -63,8 +63,8 @@ void capsules_resume(struct capsules *cs, uid_t uid, const char *ref,
     capsules_fn *fn, void *arg);
 struct capsule_op *capsules_list(struct capsules *cs, uid_t uid,
     struct json_object *params, capsules_fn *fn, void *arg);
-struct capsule_op *capsules_get(struct capsules *cs, uid_t uid,
-    const char *ref, capsules_fn *fn, void *arg);
+struct capsule_op *capsules_get(struct capsules *cs, uid_t uid, const char *ref,
+    capsules_fn *fn, void *arg);
 struct capsule_op *capsules_ping(struct capsules *cs, uid_t uid,
     const char *ref, capsules_fn *fn, void *arg);
 struct capsule_op *capsules_wait(struct capsules *cs, uid_t uid,
@@ -86,14 +86,14 @@ int capsules_target(struct capsules *cs, uid_t uid, const char *ref,
  * The capsule as clients see it, the caller's: what upstream showed (NULL when
  * it was not asked) with the name, labels, lease and state recorded here.
  */
-struct json_object *capsules_describe(const struct capsule *c,
-    struct json_object *shown);
+struct json_object *capsules_describe(
+    const struct capsule *c, struct json_object *shown);
 
 /* A "not found" for a capsule that another credential made is explained. */
-void capsules_explain(struct capsules *cs, const struct capsule *c,
-    struct rpc_error *e);
+void capsules_explain(
+    struct capsules *cs, const struct capsule *c, struct rpc_error *e);
 
-bool capsules_may_resume(struct capsules *cs, const struct capsule *c,
-    int wish);
+bool capsules_may_resume(
+    struct capsules *cs, const struct capsule *c, int wish);
 
 #endif

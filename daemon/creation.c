@@ -146,8 +146,7 @@ check_labels(struct json_object *labels, struct rpc_error *why)
 		    "parameter labels may hold %d labels", LIMIT_LABELS);
 		return -EINVAL;
 	}
-	json_object_object_foreach(labels, key, value)
-	{
+	json_object_object_foreach(labels, key, value) {
 		(void)value;
 		if (key[0] != '\0' && strlen(key) <= LIMIT_LABEL_KEY)
 			continue;
@@ -167,17 +166,17 @@ check_lease(struct json_object *lease, struct rpc_error *why)
 
 	if (lease == NULL || (type != NULL && strcmp(type, "none") == 0))
 		return 0;
-	if (type != NULL && (strcmp(type, "connection") == 0 ||
-				strcmp(type, "process") == 0 ||
-				strcmp(type, "ttl") == 0)) {
+	if (type != NULL &&
+	    (strcmp(type, "connection") == 0 || strcmp(type, "process") == 0 ||
+		strcmp(type, "ttl") == 0)) {
 		rpc_error_set(why, RPC_UNSUPPORTED,
 		    "leases of type %s are not offered by this version; use "
 		    "{\"type\":\"none\"} and destroy the capsule by hand",
 		    type);
 		return -EINVAL;
 	}
-	rpc_error_set_param(why, "lease",
-	    "parameter lease: type must be \"none\"");
+	rpc_error_set_param(
+	    why, "lease", "parameter lease: type must be \"none\"");
 	return -EINVAL;
 }
 
@@ -211,15 +210,15 @@ fill_timeout(const struct creations *all, struct capsule_row *row,
 {
 	int64_t n;
 
-	row->timeout_chosen = jx_int(params, "timeout_sec", 0, INT64_MAX, &n) ==
-	    0;
+	row->timeout_chosen =
+	    jx_int(params, "timeout_sec", 0, INT64_MAX, &n) == 0;
 	/*
 	 * The nonce is all that comes back to tell a capsule whose create was
 	 * lost from somebody else's.
 	 */
 	row->timeout_s = row->timeout_chosen
-	    ? n
-	    : all->default_timeout_s + random() % NONCE_S;
+			     ? n
+			     : all->default_timeout_s + random() % NONCE_S;
 }
 
 /* The row as asked for; release it with capsule_row_release. */
@@ -243,8 +242,8 @@ fill_row(const struct creations *all, struct capsule_row *row, uid_t uid,
 	jx_int(params, "memory_mb", 0, INT64_MAX, &row->memory_mb);
 	row->keepalive = jx_bool(params, "keepalive", true);
 	row->auto_resume = jx_get(params, "auto_resume", &v)
-	    ? jx_bool(params, "auto_resume", true)
-	    : -1;
+			       ? jx_bool(params, "auto_resume", true)
+			       : -1;
 	fill_timeout(all, row, params);
 }
 
@@ -432,8 +431,8 @@ row_saved(void *arg, int error)
 	struct rpc_error e;
 
 	if (error != 0) {
-		rpc_error_set(&e, error == -ECANCELED ? RPC_SHUTTING_DOWN
-						      : RPC_STORE,
+		rpc_error_set(&e,
+		    error == -ECANCELED ? RPC_SHUTTING_DOWN : RPC_STORE,
 		    "the record of capsules cannot be written (%s), so no "
 		    "capsule was created",
 		    strerror(-error));
@@ -486,10 +485,10 @@ static bool
 is_same_create(const struct capsule_row *a, const struct capsule_row *b)
 {
 	return strcmp(a->template, b->template) == 0 &&
-	    strcmp(a->name, b->name) == 0 && a->vcpus == b->vcpus &&
-	    a->memory_mb == b->memory_mb &&
-	    a->timeout_chosen == b->timeout_chosen &&
-	    (!a->timeout_chosen || a->timeout_s == b->timeout_s);
+	       strcmp(a->name, b->name) == 0 && a->vcpus == b->vcpus &&
+	       a->memory_mb == b->memory_mb &&
+	       a->timeout_chosen == b->timeout_chosen &&
+	       (!a->timeout_chosen || a->timeout_s == b->timeout_s);
 }
 
 static void
@@ -513,8 +512,8 @@ answer_first(struct creations *all, struct capsule *first, bool wait,
 		fn(arg, NULL, &e);
 		return;
 	case CAPSULE_LIVE:
-		capsules_get(all->capsules, first->row.uid, first->row.id, fn,
-		    arg);
+		capsules_get(
+		    all->capsules, first->row.uid, first->row.id, fn, arg);
 		return;
 	case CAPSULE_ENDING:
 	case CAPSULE_GONE:

@@ -13,8 +13,8 @@ struct watches;
 struct creations *creations_new(struct capsules *cs, struct upstream *u,
     struct tracker *t, struct watches *w, const struct cred *c);
 void creations_free(struct creations *all);
-void creations_settings_changed(struct creations *all,
-    const struct settings *s);
+void creations_settings_changed(
+    struct creations *all, const struct settings *s);
 
 /* See capsules_create(). */
 void creation_start(struct creations *all, uid_t uid,

@@ -167,8 +167,8 @@ mode_fault(const struct stat *st)
  * missing; -1 after a log line.
  */
 static int
-read_secret(struct secret *s, const char *path, const char *source,
-    bool required)
+read_secret(
+    struct secret *s, const char *path, const char *source, bool required)
 {
 	const char *why = NULL;
 	struct stat st;
@@ -226,13 +226,13 @@ read_from_dir(struct secret *s, enum cred_kind kind, const char *dir)
 
 /* Whether the secret came from a command that is still configured. */
 static bool
-is_of_command(const struct cred *c, const struct settings *s,
-    enum cred_kind kind)
+is_of_command(
+    const struct cred *c, const struct settings *s, enum cred_kind kind)
 {
 	const struct secret *f = &c->found[kind];
 
 	return s->api_key_command != NULL && f->text != NULL &&
-	    strcmp(f->source, "command") == 0;
+	       strcmp(f->source, "command") == 0;
 }
 
 /*
@@ -283,8 +283,8 @@ cred_new(struct loop *l, const struct settings *s)
 	take_env(&c->env[CRED_API_KEY], "WRENN_API_KEY", "environment");
 	take_env(&c->env[CRED_TOKEN], "WRENN_TOKEN", "environment");
 	for (kind = 0; kind < CRED_KINDS; kind++) {
-		c->saved[kind] = xasprintf("%s/%s", s->state_dir,
-		    kind_names[kind]);
+		c->saved[kind] =
+		    xasprintf("%s/%s", s->state_dir, kind_names[kind]);
 		if (read_secret(&c->set[kind], c->saved[kind], "set", false) <
 		    0) {
 			cred_free(c);
@@ -353,8 +353,8 @@ command_done(void *arg, const char *output, size_t len, const char *why)
 	c->command = NULL;
 	snapshot_take(c, &before);
 	if (why == NULL)
-		why = secret_take(&c->found[CRED_API_KEY], output, len,
-		    "command");
+		why = secret_take(
+		    &c->found[CRED_API_KEY], output, len, "command");
 	if (why != NULL)
 		log_error("api_key_command: %s", why);
 	c->reload_done(c->reload_arg, note_change(c, &before));
@@ -431,8 +431,8 @@ save(const char *path, const char *secret)
 	char *temp = xasprintf("%s.new", path);
 	int fd, r = -1;
 
-	fd = open(temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW,
-	    0600);
+	fd = open(
+	    temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd >= 0) {
 		if (write_all(fd, secret, strlen(secret)) == 0 &&
 		    fsync(fd) == 0)
@@ -496,8 +496,7 @@ cred_logout(struct cred *c, const struct settings *s, struct rpc_error *ret)
 		secret_clear(&c->set[kind]);
 		secret_clear(&c->env[kind]);
 		if (unlink(c->saved[kind]) < 0 && errno != ENOENT) {
-			rpc_error_set(ret, RPC_STORE, "%s: %m",
-			    c->saved[kind]);
+			rpc_error_set(ret, RPC_STORE, "%s: %m", c->saved[kind]);
 			r = -EIO;
 		}
 	}
@@ -526,8 +525,8 @@ jwt_claims(const char *token)
 		text[n++] = '=';
 	buf_init(&b, LIMIT_SECRET);
 	if (base64_decode(&b, text, n) == 0)
-		claims = jx_parse(buf_head(&b), b.len,
-		    &(struct json_check_fault){ 0 });
+		claims = jx_parse(
+		    buf_head(&b), b.len, &(struct json_check_fault){ 0 });
 	buf_release(&b);
 	free(text);
 	return claims;

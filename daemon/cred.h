@@ -4,9 +4,10 @@
  * header line of a request.
  *
  * Where they come from, first hit wins: set over the protocol (kept in
- * STATE_DIR/{api_key,token}, mode 0600); $CREDENTIALS_DIRECTORY/{api_key,token};
- * api_key_file and token_file; api_key_command; WRENN_API_KEY and
- * WRENN_TOKEN, whose bytes in the environment are overwritten.
+ * STATE_DIR/{api_key,token}, mode 0600);
+ * $CREDENTIALS_DIRECTORY/{api_key,token}; api_key_file and token_file;
+ * api_key_command; WRENN_API_KEY and WRENN_TOKEN, whose bytes in the
+ * environment are overwritten.
  */
 #ifndef DAEMON_CRED_H
 #define DAEMON_CRED_H
@@ -60,8 +61,8 @@ int cred_set(struct cred *c, enum cred_kind kind, const char *secret,
     bool persist, struct rpc_error *ret);
 
 /* Forgets what was set over the protocol, then reads the sources again. */
-int cred_logout(struct cred *c, const struct settings *s,
-    struct rpc_error *ret);
+int cred_logout(
+    struct cred *c, const struct settings *s, struct rpc_error *ret);
 
 /* {source, fingerprint, expires_at?} of one kind, or NULL. */
 struct json_object *cred_describe(const struct cred *c, enum cred_kind kind);

@@ -332,8 +332,8 @@ open_records(struct daemon *d)
 	d->cred = cred_new(d->loop, d->settings);
 	if (d->cred == NULL)
 		return -1;
-	d->store = store_open(d->loop, d->settings->state_dir,
-	    d->options->new_store);
+	d->store =
+	    store_open(d->loop, d->settings->state_dir, d->options->new_store);
 	if (d->store == NULL)
 		return -1;
 	d->tracker = tracker_new(d->loop, d->store);
@@ -389,8 +389,8 @@ credential_ready(void *arg, bool changed)
 	(void)changed;
 	if (d->draining)
 		return; /* told to stop while the command ran */
-	d->listener = listener_new(d->loop, d->settings, &dispatch_peer_ops,
-	    d->dispatch);
+	d->listener =
+	    listener_new(d->loop, d->settings, &dispatch_peer_ops, d->dispatch);
 	if (d->listener == NULL) {
 		d->failed = true;
 		loop_stop(d->loop);

@@ -20,8 +20,8 @@ struct datasock;
 const char *datasock_fault(int fd);
 
 /* Takes fd over. `ready` is called when what datasock_want() named is so. */
-struct datasock *datasock_new(struct loop *l, int fd, loop_fn *ready,
-    void *arg);
+struct datasock *datasock_new(
+    struct loop *l, int fd, loop_fn *ready, void *arg);
 void datasock_free(struct datasock *d); /* closes; NULL is fine */
 
 void datasock_want(struct datasock *d, int events);

@@ -25,7 +25,7 @@ struct dispatch {
 
 /* One row of methods.def each. */
 static void (*const handlers[METHOD_COUNT])(struct call *) = {
-#define METHOD(sym, name, access, hangup, fds, summary, result)                \
+#define METHOD(sym, name, access, hangup, fds, summary, result) \
 	[METHOD_##sym] = m_##sym,
 #include "proto/methods.def"
 #undef METHOD
@@ -34,8 +34,8 @@ static void (*const handlers[METHOD_COUNT])(struct call *) = {
 /* ---- answers without a call ---- */
 
 static void
-send_error(struct peer *p, const char *id, const struct rpc_error *e,
-    struct batch *b)
+send_error(
+    struct peer *p, const char *id, const struct rpc_error *e, struct batch *b)
 {
 	struct buf line;
 
@@ -98,7 +98,7 @@ static bool
 ends_a_call(const struct method *m)
 {
 	return m == method_by_id(METHOD_call_cancel) ||
-	    m == method_by_id(METHOD_call_end);
+	       m == method_by_id(METHOD_call_end);
 }
 
 /* In the order that tells a client most. */
@@ -237,8 +237,7 @@ on_line(struct peer *p, const char *text, size_t len, int fds, void *arg)
 		peer_set_calls(p, client_calls_new());
 	rpc_line_parse(&line, text, len);
 	if (!fds_match(&line, fds) ||
-	    (fds > 0 &&
-		method_by_name(line.msgs[0].method) == METHOD_COUNT)) {
+	    (fds > 0 && method_by_name(line.msgs[0].method) == METHOD_COUNT)) {
 		rpc_line_release(&line);
 		return false;
 	}

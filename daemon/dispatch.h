@@ -20,7 +20,7 @@ void dispatch_free(struct dispatch *d);
 void dispatch_drain(struct dispatch *d);
 
 /* Every m_*.c defines those of its group; each answers its call once. */
-#define METHOD(sym, name, access, hangup, fds, summary, result)                \
+#define METHOD(sym, name, access, hangup, fds, summary, result) \
 	void m_##sym(struct call *c);
 #include "proto/methods.def"
 #undef METHOD

@@ -45,8 +45,8 @@ struct http_request {
 	size_t body_len;
 	const struct http_source *source;
 	const struct http_sink *sink;
-	bool bulk;           /* a connection of its own, HTTP/1.1 */
-	bool whole;          /* the end of the connection is no proof of a 2xx */
+	bool bulk;  /* a connection of its own, HTTP/1.1 */
+	bool whole; /* the end of the connection is no proof of a 2xx */
 	uint64_t timeout_ms; /* in all; 0 for none */
 	uint64_t stall_ms;   /* without a byte either way; 0 for none */
 	size_t max_body;     /* of a collected answer */
@@ -63,8 +63,8 @@ struct http_result {
 	int status; /* also when the answer broke off later; else 0 */
 	char content_type[64];
 	struct buf body;
-	enum rpc_errno error;  /* when not answered */
-	char why[256];         /* likewise, for people */
+	enum rpc_errno error; /* when not answered */
+	char why[256];        /* likewise, for people */
 };
 
 struct http;
@@ -81,8 +81,8 @@ struct http_stats {
 };
 
 struct http_ops {
-	struct http_exchange *(*start)(struct http *, const struct http_request *,
-	    http_done_fn *, void *arg);
+	struct http_exchange *(*start)(struct http *,
+	    const struct http_request *, http_done_fn *, void *arg);
 	/* done is not called any more. Never from a source or sink. */
 	void (*cancel)(struct http_exchange *);
 	/* Goes on after an -EAGAIN. Never from a source or sink. */

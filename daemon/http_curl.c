@@ -1,12 +1,12 @@
 #include "daemon/http_curl.h"
 
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <sys/socket.h>
 
 #include <curl/curl.h>
@@ -19,11 +19,11 @@
 
 #include "proto/banned.h"
 
-#define MAX_LIFETIME_S  3600L /* of a connection: certificates change */
-#define IDLE_S          300L  /* upstream closes at 620 s */
-#define CACHE_S         60L   /* names and trust */
-#define TCP_TIMEOUT_MS  30000
-#define BULK_BUFFER     (256 * 1024L)
+#define MAX_LIFETIME_S 3600L /* of a connection: certificates change */
+#define IDLE_S         300L  /* upstream closes at 620 s */
+#define CACHE_S        60L   /* names and trust */
+#define TCP_TIMEOUT_MS 30000
+#define BULK_BUFFER    (256 * 1024L)
 /*
  * Where no multiplexing is to be had, one for each call in flight: more than
  * one client may have, so that its slow commands hold up nobody else's calls.
@@ -49,8 +49,8 @@ struct http_exchange {
 	bool paused_read, paused_write;
 	int abort_error; /* errno of the source or sink, positive */
 	bool too_large;
-	bool crowded;    /* too large because of the others' */
-	bool finished;   /* on the list of the finished */
+	bool crowded;  /* too large because of the others' */
+	bool finished; /* on the list of the finished */
 	struct timer *stall;
 	uint64_t progress, progress_seen; /* callbacks with bytes */
 	struct http_result result;
@@ -131,7 +131,7 @@ keep_body(struct http_exchange *x, const char *data, size_t n)
 	struct http_curl *h = x->pool->owner;
 
 	x->crowded = x->result.body.len + n > LIMIT_BODY_SMALL &&
-	    h->bodies + n > LIMIT_BODIES;
+		     h->bodies + n > LIMIT_BODIES;
 	x->too_large = x->crowded || buf_add(&x->result.body, data, n) < 0;
 	if (!x->too_large)
 		h->bodies += n;
@@ -326,8 +326,7 @@ error_of(const struct http_exchange *x, enum http_outcome outcome)
 	case CURLE_SSL_ISSUER_ERROR:
 		return RPC_TLS;
 	case CURLE_OPERATION_TIMEDOUT:
-		return outcome == HTTP_NOT_SENT ? RPC_UNREACHABLE
-						: RPC_TIMEOUT;
+		return outcome == HTTP_NOT_SENT ? RPC_UNREACHABLE : RPC_TIMEOUT;
 	default:
 		break;
 	}
@@ -337,8 +336,7 @@ error_of(const struct http_exchange *x, enum http_outcome outcome)
 		return RPC_DATA_SOCKET;
 	if (x->answered)
 		return RPC_TRUNCATED;
-	return outcome == HTTP_NOT_SENT ? RPC_UNREACHABLE
-					: RPC_OUTCOME_UNKNOWN;
+	return outcome == HTTP_NOT_SENT ? RPC_UNREACHABLE : RPC_OUTCOME_UNKNOWN;
 }
 
 static void
@@ -349,7 +347,8 @@ explain(struct http_exchange *x)
 	if (x->crowded)
 		snprintf(r->why, sizeof(r->why),
 		    "the large answers under way are more than %d bytes "
-		    "together", LIMIT_BODIES);
+		    "together",
+		    LIMIT_BODIES);
 	else if (x->too_large)
 		snprintf(r->why, sizeof(r->why),
 		    "the answer is larger than %zu bytes", x->req.max_body);
@@ -374,7 +373,7 @@ is_unbounded(const struct http_exchange *x, long version)
 	curl_easy_getinfo(x->easy, CURLINFO_RESPONSE_CODE, &status);
 	curl_easy_getinfo(x->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
 	return status >= 200 && status < 300 && length < 0 && !x->chunked &&
-	    version < CURL_HTTP_VERSION_2_0;
+	       version < CURL_HTTP_VERSION_2_0;
 }
 
 static void
@@ -390,8 +389,8 @@ fill_result(struct http_exchange *x)
 	curl_easy_getinfo(x->easy, CURLINFO_CONTENT_TYPE, &type);
 	x->pool->owner->stats.connections += (uint64_t)opened;
 	r->status = (int)status;
-	snprintf(r->content_type, sizeof(r->content_type), "%s",
-	    type ? type : "");
+	snprintf(
+	    r->content_type, sizeof(r->content_type), "%s", type ? type : "");
 	if (x->code == CURLE_OK && x->req.whole && is_unbounded(x, version)) {
 		x->code = CURLE_PARTIAL_FILE;
 		snprintf(x->detail, sizeof(x->detail),
@@ -532,8 +531,8 @@ set_connection(CURL *e, const struct http_curl *h, bool bulk)
 	curl_easy_setopt(e, CURLOPT_MAXLIFETIME_CONN, MAX_LIFETIME_S);
 	curl_easy_setopt(e, CURLOPT_MAXAGE_CONN, IDLE_S);
 	curl_easy_setopt(e, CURLOPT_DNS_CACHE_TIMEOUT, CACHE_S);
-	curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS,
-	    h->opt.connect_timeout_ms);
+	curl_easy_setopt(
+	    e, CURLOPT_CONNECTTIMEOUT_MS, h->opt.connect_timeout_ms);
 	curl_easy_setopt(e, CURLOPT_SOCKOPTFUNCTION, sockopt_cb);
 	curl_easy_setopt(e, CURLOPT_TCP_KEEPALIVE, 1L);
 	curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
@@ -578,8 +577,8 @@ set_body(struct http_exchange *x)
 	curl_easy_setopt(x->easy, CURLOPT_READFUNCTION, read_cb);
 	curl_easy_setopt(x->easy, CURLOPT_READDATA, x);
 	if (n < 0)
-		x->headers = curl_slist_append(x->headers,
-		    "Transfer-Encoding: chunked");
+		x->headers =
+		    curl_slist_append(x->headers, "Transfer-Encoding: chunked");
 }
 
 static void
@@ -702,8 +701,7 @@ nudge(struct pool *p)
 {
 	struct http_exchange *x;
 
-	TAILQ_FOREACH(x, &p->active, entry)
-	{
+	TAILQ_FOREACH(x, &p->active, entry) {
 		if (x->paused_read || x->paused_write)
 			continue;
 		curl_easy_pause(x->easy, CURLPAUSE_RECV);

@@ -24,7 +24,7 @@ struct http_curl_options {
 void http_curl_process_init(void);
 void http_curl_process_end(void);
 
-struct http *http_curl_new(struct loop *l,
-    const struct http_curl_options *options);
+struct http *http_curl_new(
+    struct loop *l, const struct http_curl_options *options);
 
 #endif

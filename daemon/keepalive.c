@@ -83,8 +83,8 @@ arm(struct capsule *c)
 {
 	uint64_t due, now = now_ms();
 
-	due = keepalive_due(c->touched_ms, c->row.timeout_s,
-	    (unsigned)random());
+	due =
+	    keepalive_due(c->touched_ms, c->row.timeout_s, (unsigned)random());
 	timer_set(c->ping, due > now ? (int64_t)(due - now) : 0);
 }
 
@@ -132,8 +132,7 @@ ping_due(void *arg)
 	struct ping *p;
 
 	/* Something else may have touched it since the timer was set. */
-	if (keepalive_due(c->touched_ms, c->row.timeout_s, 0xffff) >
-	    now_ms()) {
+	if (keepalive_due(c->touched_ms, c->row.timeout_s, 0xffff) > now_ms()) {
 		arm(c);
 		return;
 	}
@@ -175,8 +174,8 @@ keepalive_touch(struct capsule *c)
 }
 
 void
-keepalive_stats(const struct keepalive *k, uint64_t *ret_sent,
-    uint64_t *ret_failed)
+keepalive_stats(
+    const struct keepalive *k, uint64_t *ret_sent, uint64_t *ret_failed)
 {
 	*ret_sent = k->sent;
 	*ret_failed = k->failed;

@@ -31,7 +31,7 @@ void keepalive_touch(struct capsule *c);
 uint64_t keepalive_due(uint64_t touched_ms, int64_t timeout_s, unsigned jitter);
 
 /* How many pings were sent, and how many of them failed. */
-void keepalive_stats(const struct keepalive *k, uint64_t *ret_sent,
-    uint64_t *ret_failed);
+void keepalive_stats(
+    const struct keepalive *k, uint64_t *ret_sent, uint64_t *ret_failed);
 
 #endif

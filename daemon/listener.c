@@ -23,9 +23,9 @@
 
 #include "proto/banned.h"
 
-#define BACKLOG         256
-#define ACCEPTS_A_TURN  64
-#define EXHAUSTED_MS    100 /* without descriptors: accepting pauses so long */
+#define BACKLOG        256
+#define ACCEPTS_A_TURN 64
+#define EXHAUSTED_MS   100 /* without descriptors: accepting pauses so long */
 
 /* A client as the listener keeps it. */
 struct client {
@@ -203,8 +203,7 @@ sweep_users(struct listener *l)
 {
 	struct user *u, *next;
 
-	LIST_FOREACH_SAFE(u, &l->users, entry, next)
-	{
+	LIST_FOREACH_SAFE(u, &l->users, entry, next) {
 		if (u->shared.peers > 0)
 			continue;
 		LIST_REMOVE(u, entry);
@@ -276,10 +275,10 @@ admit(struct listener *l, int fd)
 		return;
 	}
 	if (cred.uid != geteuid() && cred.uid != 0) {
-		log_warn("client refused: another user pid=%d uid=%u",
-		    cred.pid, cred.uid);
-		refuse(fd, RPC_ACCESS_DENIED,
-		    "this wrennd serves another user");
+		log_warn("client refused: another user pid=%d uid=%u", cred.pid,
+		    cred.uid);
+		refuse(
+		    fd, RPC_ACCESS_DENIED, "this wrennd serves another user");
 		return;
 	}
 	take_client(l, fd, &cred);

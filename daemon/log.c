@@ -54,7 +54,7 @@ token_span(const char *s)
 	size_t n = 0;
 
 	while (isalnum((unsigned char)s[n]) || s[n] == '_' || s[n] == '-' ||
-	    s[n] == '.' || s[n] == '=')
+	       s[n] == '.' || s[n] == '=')
 		n++;
 	return n;
 }
@@ -139,9 +139,9 @@ log_at(enum log_level level, const char *fmt, ...)
 static void
 from_libevent(int severity, const char *msg)
 {
-	log_at(severity >= EVENT_LOG_ERR ? LOG_ERROR
-		: severity == EVENT_LOG_WARN ? LOG_WARN
-					     : LOG_DEBUG,
+	log_at(severity >= EVENT_LOG_ERR    ? LOG_ERROR
+	       : severity == EVENT_LOG_WARN ? LOG_WARN
+					    : LOG_DEBUG,
 	    "libevent: %s", msg);
 }
 

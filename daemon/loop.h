@@ -46,8 +46,8 @@ uint64_t now_ms(void);
 int64_t wall_ms(void);
 
 struct timer *timer_new(struct loop *l, loop_fn *fn, void *arg);
-void timer_free(struct timer *t);              /* NULL is fine */
-void timer_set(struct timer *t, int64_t ms);   /* once; -1 disarms */
+void timer_free(struct timer *t);            /* NULL is fine */
+void timer_set(struct timer *t, int64_t ms); /* once; -1 disarms */
 bool timer_armed(const struct timer *t);
 
 /* Watches fd, which stays the caller's, for what io_want() names. */

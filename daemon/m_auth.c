@@ -62,8 +62,8 @@ void
 m_auth_logout(struct call *c)
 {
 	int live = tracker_count(c->svc->tracker, CAPSULE_CREATING) +
-	    tracker_count(c->svc->tracker, CAPSULE_LIVE) +
-	    tracker_count(c->svc->tracker, CAPSULE_ENDING);
+		   tracker_count(c->svc->tracker, CAPSULE_LIVE) +
+		   tracker_count(c->svc->tracker, CAPSULE_ENDING);
 	struct rpc_error why;
 
 	if (live > 0 && !jx_bool(c->params, "force", false)) {

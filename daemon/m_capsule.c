@@ -43,9 +43,8 @@ m_capsule_list(struct call *c)
 void
 m_capsule_get(struct call *c)
 {
-	cancel_with(c,
-	    capsules_get(c->svc->capsules, c->uid, capsule_of(c), call_done,
-		c));
+	cancel_with(c, capsules_get(c->svc->capsules, c->uid, capsule_of(c),
+			   call_done, c));
 }
 
 void
@@ -58,8 +57,7 @@ m_capsule_wait(struct call *c)
 void
 m_capsule_destroy(struct call *c)
 {
-	capsules_destroy(c->svc->capsules, c->uid, capsule_of(c), call_done,
-	    c);
+	capsules_destroy(c->svc->capsules, c->uid, capsule_of(c), call_done, c);
 }
 
 void
@@ -77,7 +75,6 @@ m_capsule_resume(struct call *c)
 void
 m_capsule_ping(struct call *c)
 {
-	cancel_with(c,
-	    capsules_ping(c->svc->capsules, c->uid, capsule_of(c), call_done,
-		c));
+	cancel_with(c, capsules_ping(c->svc->capsules, c->uid, capsule_of(c),
+			   call_done, c));
 }

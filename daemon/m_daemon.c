@@ -69,9 +69,9 @@ upstream_json(const struct services *svc)
 	jx_add_str(o, "base_url", upstream_base_url(svc->upstream));
 	jx_add_str(o, "state", s.state);
 	jx_add_str(o, "http_version",
-	    s.http.version == 20     ? "2"
-		: s.http.version == 11 ? "1.1"
-				       : "");
+	    s.http.version == 20   ? "2"
+	    : s.http.version == 11 ? "1.1"
+				   : "");
 	jx_add_int(o, "connections", (int64_t)s.http.connections);
 	jx_add_int(o, "in_flight", s.http.in_flight);
 	jx_add_int(o, "requests", (int64_t)s.requests);

@@ -64,8 +64,8 @@ result_of(const struct upstream_answer *a, bool resumed, struct rpc_error *e)
 		return NULL;
 	o = json_object_new_object();
 	whole = move(o, answer, "stdout", json_type_string) &&
-	    move(o, answer, "stderr", json_type_string) &&
-	    move(o, answer, "exit_code", json_type_int);
+		move(o, answer, "stderr", json_type_string) &&
+		move(o, answer, "exit_code", json_type_int);
 	move(o, answer, "duration_ms", json_type_int);
 	if (!move(o, answer, "encoding", json_type_string))
 		jx_add_str(o, "encoding", "utf-8");
@@ -138,8 +138,7 @@ check_envs(struct json_object *envs, struct rpc_error *why)
 
 	if (envs == NULL)
 		return 0;
-	json_object_object_foreach(envs, name, value)
-	{
+	json_object_object_foreach(envs, name, value) {
 		(void)value;
 		s = name;
 		if (isalpha((unsigned char)*s) || *s == '_')
@@ -148,8 +147,7 @@ check_envs(struct json_object *envs, struct rpc_error *why)
 		if (s != name && *s == '\0')
 			continue;
 		rpc_error_set_param(why, "envs",
-		    "parameter envs: \"%.64s\" is no name of a variable",
-		    name);
+		    "parameter envs: \"%.64s\" is no name of a variable", name);
 		return -EINVAL;
 	}
 	return 0;

@@ -32,13 +32,13 @@ static const char too_large[] =
 struct file_call {
 	struct call *call;
 	struct use *use;
-	char *path;           /* of what is asked for */
-	char *listed;         /* the folder to look for it in */
-	struct buf content;   /* of a write */
+	char *path;         /* of what is asked for */
+	char *listed;       /* the folder to look for it in */
+	struct buf content; /* of a write */
 	struct api_upload upload;
-	bool finishes_mkdir;  /* a stat on behalf of file.mkdir */
-	struct upstream_request *(*request)(struct file_call *f,
-	    const char *id);
+	bool finishes_mkdir; /* a stat on behalf of file.mkdir */
+	struct upstream_request *(*request)(
+	    struct file_call *f, const char *id);
 	void (*answered)(struct file_call *f, const struct upstream_answer *);
 };
 
@@ -55,8 +55,7 @@ file_call_free(struct file_call *f)
 }
 
 static void
-end_call(struct file_call *f, struct json_object *result,
-    struct rpc_error *e)
+end_call(struct file_call *f, struct json_object *result, struct rpc_error *e)
 {
 	call_done(f->call, result, e);
 	file_call_free(f);
@@ -80,8 +79,8 @@ make_request(void *arg, const char *id)
 }
 
 static void start_use(struct file_call *f);
-static bool is_existing_folder(const struct file_call *f,
-    const struct rpc_error *e);
+static bool is_existing_folder(
+    const struct file_call *f, const struct rpc_error *e);
 static void start_stat(struct file_call *f);
 static void name_remedy(const struct file_call *f, struct rpc_error *e);
 
@@ -197,7 +196,7 @@ print_content(struct buf *out, const char *data, size_t n, bool text)
 	if (text)
 		r = jx_print_string(out, data, n);
 	else if ((r = buf_adds(out, "\"")) == 0 &&
-	    (r = base64_encode(out, data, n)) == 0)
+		 (r = base64_encode(out, data, n)) == 0)
 		r = buf_adds(out, "\"");
 	return r < 0 ? r : buf_adds(out, "}");
 }
@@ -330,7 +329,7 @@ check_content(const struct call *c, struct rpc_error *why)
 {
 	struct json_object *v;
 	int forms = jx_get(c->params, "text", &v) +
-	    jx_get(c->params, "data", &v) + (c->fds[0] >= 0);
+		    jx_get(c->params, "data", &v) + (c->fds[0] >= 0);
 
 	if (forms == 1)
 		return 0;
@@ -350,8 +349,8 @@ take_content(struct file_call *f, struct rpc_error *why)
 		return buf_add(&f->content, text, strlen(text));
 	if (base64_decode(&f->content, data, strlen(data)) == 0)
 		return 0;
-	rpc_error_set_param(why, "data",
-	    "parameter data must be base64 with its padding");
+	rpc_error_set_param(
+	    why, "data", "parameter data must be base64 with its padding");
 	return -EINVAL;
 }
 
@@ -482,8 +481,7 @@ answered_stat(struct file_call *f, const struct upstream_answer *a)
 		if (f->finishes_mkdir)
 			jx_add_bool(o, "created", false);
 	} else if (entries != NULL) {
-		rpc_error_set(&e, RPC_NOT_FOUND, "there is no %.256s",
-		    f->path);
+		rpc_error_set(&e, RPC_NOT_FOUND, "there is no %.256s", f->path);
 	}
 	json_object_put(answer);
 	end_call(f, o, o ? NULL : &e);
@@ -498,8 +496,7 @@ start_stat(struct file_call *f)
 
 	free(f->listed);
 	f->listed = n == 0 ? xstrdup("/") : xstrndup(f->path, n);
-	f->finishes_mkdir = f->call->method ==
-	    method_by_id(METHOD_file_mkdir);
+	f->finishes_mkdir = f->call->method == method_by_id(METHOD_file_mkdir);
 	f->request = request_list;
 	f->answered = answered_stat;
 	start_use(f);
@@ -538,7 +535,7 @@ static bool
 is_existing_folder(const struct file_call *f, const struct rpc_error *e)
 {
 	return f->request == request_mkdir &&
-	    strcmp(e->upstream_code, "conflict") == 0;
+	       strcmp(e->upstream_code, "conflict") == 0;
 }
 
 void

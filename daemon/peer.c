@@ -15,10 +15,10 @@
 
 #include "proto/banned.h"
 
-#define READ_FIRST  4096 /* most requests are shorter */
-#define READ_MORE   (64 * 1024)
+#define READ_FIRST   4096 /* most requests are shorter */
+#define READ_MORE    (64 * 1024)
 #define HALF_TICK_MS 200 /* how often a half-closed client is looked at */
-#define FDS_HELD  (4 * LIMIT_FDS) /* of lines read but not handled yet */
+#define FDS_HELD     (4 * LIMIT_FDS) /* of lines read but not handled yet */
 
 /* A descriptor that arrived, and where in the stream of bytes. */
 struct arrival {
@@ -38,7 +38,8 @@ struct peer {
 	struct io *io;
 	struct later more; /* lines are left, or it is to be freed */
 	struct timer *stall;
-	struct timer *half; /* armed once the client has shut its sending side */
+	struct timer
+	    *half; /* armed once the client has shut its sending side */
 	struct rpc_frame in;
 	uint64_t received; /* bytes in all */
 	struct arrival fds[FDS_HELD];
@@ -81,8 +82,7 @@ keep_fds(struct peer *p, struct msghdr *msg)
 			continue;
 		n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
 		for (i = 0; i < n; i++) {
-			memcpy(&fd, CMSG_DATA(c) + i * sizeof(int),
-			    sizeof(fd));
+			memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof(fd));
 			if (p->fd_count == FDS_HELD) {
 				close(fd);
 				fits = false;
@@ -119,8 +119,8 @@ peer_take_fds(struct peer *p, int *fds, int count)
 		fds[i] = p->fds[i].fd;
 	p->fd_count -= count;
 	p->line_fds -= count;
-	memmove(p->fds, p->fds + count,
-	    (size_t)p->fd_count * sizeof(p->fds[0]));
+	memmove(
+	    p->fds, p->fds + count, (size_t)p->fd_count * sizeof(p->fds[0]));
 }
 
 /* ---- the end ---- */
@@ -160,8 +160,7 @@ peer_doom(struct peer *p, const char *why)
 {
 	if (p->doomed)
 		return;
-	log_info("client closed: %s pid=%d uid=%u", why, p->pid,
-	    p->user->uid);
+	log_info("client closed: %s pid=%d uid=%u", why, p->pid, p->user->uid);
 	p->doomed = true;
 	close_fds(p);
 	hang_up(p);
@@ -264,8 +263,8 @@ half_tick(void *arg)
 {
 	struct peer *p = arg;
 	struct pollfd pfd = { .fd = p->fd };
-	bool done = p->out.len == 0 && !p->more.queued &&
-	    !p->ops->busy(p, p->arg);
+	bool done =
+	    p->out.len == 0 && !p->more.queued && !p->ops->busy(p, p->arg);
 
 	if (done || poll(&pfd, 1, 0) < 0 || (pfd.revents & POLLHUP))
 		hang_up(p);
@@ -383,8 +382,7 @@ io_ready(void *arg, int events)
 		/* Lines may have waited for the answers to drain. */
 		loop_later(p->loop, &p->more);
 	}
-	if ((events & IO_READ) && !p->hung_up && !p->more.queued &&
-	    receive(p))
+	if ((events & IO_READ) && !p->hung_up && !p->more.queued && receive(p))
 		handle_lines(p);
 }
 

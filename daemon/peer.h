@@ -33,8 +33,8 @@ struct peer_ops {
 	 * which are taken by peer_take_fds(). Returns false to have the peer
 	 * closed for a breach of the rule of descriptors.
 	 */
-	bool (*line)(struct peer *, const char *line, size_t len, int fds,
-	    void *arg);
+	bool (*line)(
+	    struct peer *, const char *line, size_t len, int fds, void *arg);
 	/* A line was too long and is being skipped. */
 	void (*too_long)(struct peer *, void *arg);
 	/* Whether calls of this client are under way. */
@@ -44,8 +44,8 @@ struct peer_ops {
 };
 
 /* Takes fd and the user's place over. */
-struct peer *peer_new(struct loop *l, int fd, pid_t pid,
-    struct peer_user *user, const struct peer_ops *ops, void *arg);
+struct peer *peer_new(struct loop *l, int fd, pid_t pid, struct peer_user *user,
+    const struct peer_ops *ops, void *arg);
 void peer_free(struct peer *p); /* at shutdown; gone() is not called */
 
 /*

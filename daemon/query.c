@@ -43,8 +43,8 @@ answered(void *arg, const struct upstream_answer *a)
 }
 
 struct query *
-query_start(struct upstream *u, struct upstream_request *r, query_fn *fn,
-    void *arg)
+query_start(
+    struct upstream *u, struct upstream_request *r, query_fn *fn, void *arg)
 {
 	struct query *q = xcalloc(1, sizeof(*q));
 

@@ -15,12 +15,12 @@ struct upstream_request;
  * Called once. On success error is NULL and answer is lent; it is NULL when
  * upstream answered nothing (204). Else error is lent and answer is NULL.
  */
-typedef void query_fn(void *arg, struct json_object *answer,
-    struct rpc_error *error);
+typedef void query_fn(
+    void *arg, struct json_object *answer, struct rpc_error *error);
 
 /* Takes the request over. fn is never called before this returns. */
-struct query *query_start(struct upstream *u, struct upstream_request *r,
-    query_fn *fn, void *arg);
+struct query *query_start(
+    struct upstream *u, struct upstream_request *r, query_fn *fn, void *arg);
 /* fn is not called any more. NULL is fine. */
 void query_cancel(struct query *q);
 

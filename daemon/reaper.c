@@ -36,7 +36,7 @@ struct ending {
 	struct capsule *capsule;
 	struct query *query;
 	struct timer *timer;
-	bool saving; /* `ending` is not durable yet */
+	bool saving;         /* `ending` is not durable yet */
 	uint64_t generation; /* of the credential that the query went with */
 	int tries;
 	uint64_t not_found_ms; /* of the first 404, 0 when there was none */
@@ -63,8 +63,8 @@ reaper_backoff_ms(int n)
 }
 
 struct reaper *
-reaper_new(struct loop *l, struct upstream *u, struct tracker *t,
-    const struct cred *c)
+reaper_new(
+    struct loop *l, struct upstream *u, struct tracker *t, const struct cred *c)
 {
 	struct reaper *r = xcalloc(1, sizeof(*r));
 
@@ -171,8 +171,8 @@ proves_absence(const struct ending *e)
 	const struct capsule_row *row = &e->capsule->row;
 
 	return e->generation == cred_generation(r->cred) &&
-	    strcmp(cred_identity(r->cred), row->identity) == 0 &&
-	    strcmp(upstream_base_url(r->upstream), row->base_url) == 0;
+	       strcmp(cred_identity(r->cred), row->identity) == 0 &&
+	       strcmp(upstream_base_url(r->upstream), row->base_url) == 0;
 }
 
 /* Listed after two 404s: only a good list without it ends the matter. */

@@ -15,8 +15,8 @@ struct reaper;
 struct tracker;
 struct upstream;
 
-struct reaper *reaper_new(struct loop *l, struct upstream *u,
-    struct tracker *t, const struct cred *c);
+struct reaper *reaper_new(struct loop *l, struct upstream *u, struct tracker *t,
+    const struct cred *c);
 void reaper_free(struct reaper *r);
 
 /* Goes on with rows that an earlier run left in `ending`. */

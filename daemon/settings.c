@@ -109,8 +109,8 @@ parse_duration(const char *text, int64_t *ret_ms)
 	static const struct {
 		const char *unit;
 		int64_t ms;
-	} units[] = { { "", 1000 }, { "ms", 1 }, { "s", 1000 },
-		{ "m", 60000 }, { "h", 3600000 }, { "d", 86400000 } };
+	} units[] = { { "", 1000 }, { "ms", 1 }, { "s", 1000 }, { "m", 60000 },
+		{ "h", 3600000 }, { "d", 86400000 } };
 	char *end;
 	long long n;
 	size_t i;
@@ -144,8 +144,8 @@ set_number(const struct key *k, int64_t *member, const char *value)
 		n = strtoll(value, &end, k->type == KEY_MODE ? 8 : 10);
 		if (end == value || *end != '\0' || errno != 0)
 			return k->type == KEY_MODE
-			    ? "it must be an octal mode such as 0600"
-			    : "it must be a whole number";
+				   ? "it must be an octal mode such as 0600"
+				   : "it must be a whole number";
 	}
 	if (n < k->min || n > k->max)
 		return "it is out of range (see wrennd.conf(5))";
@@ -184,8 +184,8 @@ set_key(struct settings *s, const struct key *k, const char *value)
 		return set_bool(member(s, k), value);
 	case KEY_LEVEL:
 		return log_level_by_name(value, member(s, k)) < 0
-		    ? "it must be error, warn, info or debug"
-		    : NULL;
+			   ? "it must be error, warn, info or debug"
+			   : NULL;
 	case KEY_INT:
 	case KEY_SECS:
 	case KEY_MSECS:
@@ -269,8 +269,8 @@ read_file(struct settings *s, const char *file, bool required)
 	r = ini_parse_stream(read_line, &p, take, &p);
 	if (r > 0 && !p.failed) {
 		p.line = r;
-		complain(&p, "it is neither [section] nor key = value",
-		    "syntax");
+		complain(
+		    &p, "it is neither [section] nor key = value", "syntax");
 	}
 	fclose(p.in);
 	return p.failed ? -1 : 0;
@@ -320,8 +320,8 @@ fill_paths(struct settings *s, bool system_wide)
 	fill_text(&s->state_dir, getenv("STATE_DIRECTORY"));
 	if (s->state_dir == NULL)
 		s->state_dir = system_wide
-		    ? xstrdup("/var/lib/wrennd")
-		    : user_dir("XDG_STATE_HOME", ".local/state");
+				   ? xstrdup("/var/lib/wrennd")
+				   : user_dir("XDG_STATE_HOME", ".local/state");
 	if (s->state_dir == NULL) {
 		fprintf(stderr, "wrennd: neither XDG_STATE_HOME nor HOME is "
 				"set; name a folder with --state-dir\n");
@@ -330,7 +330,7 @@ fill_paths(struct settings *s, bool system_wide)
 	if (s->socket != NULL)
 		return 0;
 	dir = system_wide ? xstrdup("/run/wrennd")
-		     : user_dir("XDG_RUNTIME_DIR", NULL);
+			  : user_dir("XDG_RUNTIME_DIR", NULL);
 	s->socket = xasprintf("%s/wrennd.sock", dir ? dir : s->state_dir);
 	free(dir);
 	return 0;
@@ -413,7 +413,8 @@ settings_load(const struct settings_args *args)
 		.calls_per_client = LIMIT_CALLS_PER_PEER,
 		.clients_per_uid = LIMIT_PEERS_PER_UID,
 	};
-	file = args->file ? xstrdup(args->file) : default_file(args->system_wide);
+	file =
+	    args->file ? xstrdup(args->file) : default_file(args->system_wide);
 	r = file ? read_file(s, file, args->file != NULL) : 0;
 	free(file);
 	if (r < 0 || apply_args(s, args) < 0 ||

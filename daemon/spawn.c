@@ -32,8 +32,7 @@ struct spawn {
 };
 
 /* In the child: nothing but what POSIX allows after fork. */
-static void __attribute__((noreturn))
-child(const char *command, int out)
+static void __attribute__((noreturn)) child(const char *command, int out)
 {
 	struct sigaction dfl = { .sa_handler = SIG_DFL };
 	sigset_t none;
@@ -169,8 +168,9 @@ spawn_start(struct loop *l, const char *command, size_t max, int timeout_ms,
 		return NULL;
 	}
 	s = xcalloc(1, sizeof(*s));
-	*s = (struct spawn){ .pid = pid, .out = fds[0], .done = done,
-		.arg = arg };
+	*s = (struct spawn){
+		.pid = pid, .out = fds[0], .done = done, .arg = arg
+	};
 	buf_init(&s->output, max + 1024);
 	s->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
 	if (s->pidfd < 0) {

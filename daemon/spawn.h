@@ -15,8 +15,8 @@ struct spawn;
  * its length when the command exited with 0, else with output NULL and what
  * went wrong. At most `max` bytes and `timeout_ms`.
  */
-typedef void spawn_fn(void *arg, const char *output, size_t len,
-    const char *why);
+typedef void spawn_fn(
+    void *arg, const char *output, size_t len, const char *why);
 struct spawn *spawn_start(struct loop *l, const char *command, size_t max,
     int timeout_ms, spawn_fn *done, void *arg);
 

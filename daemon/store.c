@@ -41,9 +41,9 @@ static const char schema[] =
     " created_at INTEGER NOT NULL, changed_at INTEGER NOT NULL"
     ") STRICT, WITHOUT ROWID;";
 
-#define COLUMNS                                                                \
-	"record, id, state, uid, base_url, identity, name, labels, key,"       \
-	" template, vcpus, memory_mb, timeout_s, timeout_chosen, keepalive,"   \
+#define COLUMNS                                                              \
+	"record, id, state, uid, base_url, identity, name, labels, key,"     \
+	" template, vcpus, memory_mb, timeout_s, timeout_chosen, keepalive," \
 	" auto_resume, paused_by_hand, created_at, changed_at"
 
 enum request_kind { REQUEST_PUT, REQUEST_REMOVE, REQUEST_PROBE };
@@ -81,8 +81,8 @@ struct store {
 	struct io *io;
 };
 
-static const char *const state_names[] = { "creating", "live", "ending",
-	"gone", "uncertain" };
+static const char *const state_names[] = { "creating", "live", "ending", "gone",
+	"uncertain" };
 static const char *const health_names[] = { "ok", "rebuilt", "rolled_back",
 	"failing" };
 
@@ -167,8 +167,8 @@ query_text(sqlite3 *db, const char *sql, char *text, size_t size)
 		return false;
 	if (sqlite3_step(q) == SQLITE_ROW &&
 	    sqlite3_column_type(q, 0) == SQLITE_TEXT) {
-		snprintf(text, size, "%s",
-		    (const char *)sqlite3_column_text(q, 0));
+		snprintf(
+		    text, size, "%s", (const char *)sqlite3_column_text(q, 0));
 		found = true;
 	}
 	sqlite3_finalize(q);
@@ -199,11 +199,11 @@ open_file(struct store *s)
 	    (rc = run(s->db, "PRAGMA synchronous = FULL")) != SQLITE_OK ||
 	    (rc = run(s->db, "PRAGMA secure_delete = ON")) != SQLITE_OK)
 		return rc;
-	if (!query_text(s->db, "PRAGMA quick_check(1)", verdict,
-		sizeof(verdict)))
+	if (!query_text(
+		s->db, "PRAGMA quick_check(1)", verdict, sizeof(verdict)))
 		return sqlite3_errcode(s->db) == SQLITE_OK
-		    ? SQLITE_CORRUPT
-		    : sqlite3_errcode(s->db);
+			   ? SQLITE_CORRUPT
+			   : sqlite3_errcode(s->db);
 	return strcmp(verdict, "ok") == 0 ? SQLITE_OK : SQLITE_CORRUPT;
 }
 
@@ -384,8 +384,7 @@ prepare(struct store *s)
 	static const char del[] = "DELETE FROM capsule WHERE record = ?";
 
 	if (sqlite3_prepare_v2(s->db, put, -1, &s->put, NULL) != SQLITE_OK ||
-	    sqlite3_prepare_v2(s->db, del, -1, &s->remove, NULL) !=
-		SQLITE_OK) {
+	    sqlite3_prepare_v2(s->db, del, -1, &s->remove, NULL) != SQLITE_OK) {
 		log_error("%s: %s", s->path, sqlite3_errmsg(s->db));
 		return -1;
 	}
@@ -503,7 +502,7 @@ commit_group(struct store *s, struct request_list *group)
 	if (error != 0)
 		run(s->db, "ROLLBACK");
 	STAILQ_FOREACH(r, group, entry)
-		r->error = error;
+	r->error = error;
 }
 
 /* Takes up to GROUP_MAX requests; an empty list when the store closes. */
@@ -566,7 +565,7 @@ note_health(struct store *s, enum request_kind kind, int error)
 			  "capsule is created until it can path=%s",
 		    strerror(-error), s->path);
 	} else if (error == 0 && kind == REQUEST_PUT &&
-	    s->health == STORE_FAILING) {
+		   s->health == STORE_FAILING) {
 		s->health = STORE_OK;
 		log_info("the record of capsules is written again");
 	}
@@ -612,8 +611,8 @@ submit(struct store *s, enum request_kind kind, const struct capsule_row *row,
 }
 
 void
-store_put(struct store *s, const struct capsule_row *row, store_fn *fn,
-    void *arg)
+store_put(
+    struct store *s, const struct capsule_row *row, store_fn *fn, void *arg)
 {
 	submit(s, REQUEST_PUT, row, fn, arg);
 }

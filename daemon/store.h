@@ -43,7 +43,7 @@ struct capsule_row {
 	enum capsule_state state;
 	uid_t uid; /* the owner */
 	char *base_url;
-	char identity[65]; /* SHA-256 of the credential, hexadecimal */
+	char identity[65];         /* SHA-256 of the credential, hexadecimal */
 	char name[LIMIT_NAME + 1]; /* "" when it has none */
 	char *labels;              /* JSON object, NULL when it has none */
 	char key[129];             /* idempotency key, "" when none */
@@ -90,10 +90,9 @@ int store_load(struct store *s,
 typedef void store_fn(void *arg, int error);
 
 /* The row is copied. fn may be NULL. */
-void store_put(struct store *s, const struct capsule_row *row, store_fn *fn,
-    void *arg);
-void store_remove(struct store *s, const char *record, store_fn *fn,
-    void *arg);
+void store_put(
+    struct store *s, const struct capsule_row *row, store_fn *fn, void *arg);
+void store_remove(struct store *s, const char *record, store_fn *fn, void *arg);
 /* Answers when all before it is done: a sign of life. */
 void store_probe(struct store *s, store_fn *fn, void *arg);
 

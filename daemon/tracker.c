@@ -60,8 +60,8 @@ index_add(struct tracker *t, struct capsule *c)
 
 /* Takes c out of a tree, but not another capsule that compares equal. */
 static void
-index_drop(void **tree, struct capsule *c,
-    int (*compare)(const void *, const void *))
+index_drop(
+    void **tree, struct capsule *c, int (*compare)(const void *, const void *))
 {
 	struct capsule **found = tfind(c, tree, compare);
 
@@ -146,8 +146,8 @@ static bool
 is_expired(const struct capsule *c)
 {
 	return c->row.state == CAPSULE_GONE &&
-	    (c->row.key[0] == '\0' ||
-		wall_ms() - c->row.changed_at > KEY_KEPT_MS);
+	       (c->row.key[0] == '\0' ||
+		   wall_ms() - c->row.changed_at > KEY_KEPT_MS);
 }
 
 /* Once the store is open for writing. */
@@ -156,8 +156,7 @@ settle_loaded(struct tracker *t)
 {
 	struct capsule *c, *next;
 
-	TAILQ_FOREACH_SAFE(c, &t->capsules, entry, next)
-	{
+	TAILQ_FOREACH_SAFE(c, &t->capsules, entry, next) {
 		if (c->row.state == CAPSULE_CREATING) {
 			log_warn("a create was interrupted; its outcome is "
 				 "unknown record=%s",
@@ -244,8 +243,7 @@ tracker_by_key(struct tracker *t, uid_t uid, const char *key)
 	struct capsule *c, *next, *found = NULL;
 
 	/* Those whose time is over are dropped on the way. */
-	TAILQ_FOREACH_SAFE(c, &t->capsules, entry, next)
-	{
+	TAILQ_FOREACH_SAFE(c, &t->capsules, entry, next) {
 		if (is_expired(c) && c->ending == NULL)
 			tracker_forget(t, c);
 		else if (c->row.uid == uid && strcmp(c->row.key, key) == 0)
@@ -261,7 +259,7 @@ has_prefix(const struct capsule *c, const char *ref)
 	size_t n = strlen(ref);
 
 	return strncmp(c->row.id, ref, n) == 0 ||
-	    strncmp(c->row.record, ref, n) == 0;
+	       strncmp(c->row.record, ref, n) == 0;
 }
 
 static bool
@@ -271,8 +269,8 @@ is_exact(const struct capsule *c, const char *ref)
 }
 
 struct capsule *
-tracker_resolve(struct tracker *t, uid_t uid, const char *ref,
-    struct rpc_error *ret)
+tracker_resolve(
+    struct tracker *t, uid_t uid, const char *ref, struct rpc_error *ret)
 {
 	struct capsule *c, *match = NULL;
 	int matches = 0;
@@ -280,8 +278,7 @@ tracker_resolve(struct tracker *t, uid_t uid, const char *ref,
 	match = tracker_by_name(t, uid, ref);
 	if (match != NULL)
 		return match;
-	TAILQ_FOREACH(c, &t->capsules, entry)
-	{
+	TAILQ_FOREACH(c, &t->capsules, entry) {
 		if (c->row.uid != uid || !has_prefix(c, ref))
 			continue;
 		if (is_exact(c, ref))
@@ -315,9 +312,8 @@ tracker_set_id(struct tracker *t, struct capsule *c, const char *id)
 void
 tracker_set_state(struct capsule *c, enum capsule_state state)
 {
-	log_debug("capsule record=%s id=%s: %s -> %s", c->row.record,
-	    c->row.id, capsule_state_name(c->row.state),
-	    capsule_state_name(state));
+	log_debug("capsule record=%s id=%s: %s -> %s", c->row.record, c->row.id,
+	    capsule_state_name(c->row.state), capsule_state_name(state));
 	c->row.state = state;
 	c->row.changed_at = wall_ms();
 }

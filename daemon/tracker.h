@@ -61,8 +61,8 @@ struct capsule *tracker_by_key(struct tracker *t, uid_t uid, const char *key);
  * a single capsule of that user. NULL with *ret set to RPC_NOT_FOUND or
  * RPC_AMBIGUOUS.
  */
-struct capsule *tracker_resolve(struct tracker *t, uid_t uid, const char *ref,
-    struct rpc_error *ret);
+struct capsule *tracker_resolve(
+    struct tracker *t, uid_t uid, const char *ref, struct rpc_error *ret);
 
 /* Changes state, ID or anything else of the row; then tracker_save. */
 void tracker_set_id(struct tracker *t, struct capsule *c, const char *id);
@@ -72,8 +72,8 @@ void tracker_set_state(struct capsule *c, enum capsule_state state);
  * Writes the row. fn (which may be NULL) gets 0 when it is durable, or a
  * negative errno; the tracker then goes on trying by itself.
  */
-void tracker_save(struct tracker *t, struct capsule *c, store_fn *fn,
-    void *arg);
+void tracker_save(
+    struct tracker *t, struct capsule *c, store_fn *fn, void *arg);
 
 /* Takes it out of memory and store. */
 void tracker_forget(struct tracker *t, struct capsule *c);

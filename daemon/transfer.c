@@ -15,9 +15,9 @@
 
 #include "proto/banned.h"
 
-#define STALL_MS     120000        /* upstream moves nothing for so long */
-#define PENDING_MAX  (1024 * 1024) /* above any piece of libcurl's */
-#define ERROR_BODY   65536
+#define STALL_MS    120000        /* upstream moves nothing for so long */
+#define PENDING_MAX (1024 * 1024) /* above any piece of libcurl's */
+#define ERROR_BODY  65536
 
 /* What an upload sends next. */
 enum upload_stage { UPLOAD_HEAD, UPLOAD_DATA, UPLOAD_TAIL, UPLOAD_END };
@@ -89,8 +89,8 @@ transfer_new(const struct transfer_spec *spec, int fd, loop_fn *ready)
 }
 
 static struct transfer *
-transfer_start(struct transfer *t, const struct use_spec *spec,
-    struct rpc_error *why)
+transfer_start(
+    struct transfer *t, const struct use_spec *spec, struct rpc_error *why)
 {
 	t->use = use_start(t->spec.uses, spec, why);
 	if (t->use == NULL) {
@@ -109,8 +109,8 @@ flush_pending(struct transfer *t)
 	ssize_t n;
 
 	while (t->pending.len > 0) {
-		n = datasock_write(t->sock, buf_head(&t->pending),
-		    t->pending.len);
+		n = datasock_write(
+		    t->sock, buf_head(&t->pending), t->pending.len);
 		if (n < 0)
 			return (int)n;
 		buf_consume(&t->pending, (size_t)n);
@@ -150,8 +150,8 @@ fail_socket(struct transfer *t, int error)
 {
 	struct rpc_error e;
 
-	rpc_error_set(&e, RPC_DATA_SOCKET, "the data socket failed: %s",
-	    strerror(error));
+	rpc_error_set(
+	    &e, RPC_DATA_SOCKET, "the data socket failed: %s", strerror(error));
 	if (t->use != NULL)
 		use_cancel(t->use);
 	t->use = NULL;
@@ -209,8 +209,8 @@ download_done(void *arg, const struct upstream_answer *a, bool resumed,
 }
 
 struct transfer *
-transfer_download(const struct transfer_spec *spec, int fd,
-    struct rpc_error *why)
+transfer_download(
+    const struct transfer_spec *spec, int fd, struct rpc_error *why)
 {
 	struct transfer *t = transfer_new(spec, fd, download_ready);
 	struct use_spec use = {
@@ -361,12 +361,11 @@ upload_length(const struct transfer *t)
 	if (t->spec.size < 0)
 		return -1;
 	return (int64_t)strlen(t->upload.head) + t->spec.size +
-	    (int64_t)strlen(t->upload.tail);
+	       (int64_t)strlen(t->upload.tail);
 }
 
 struct transfer *
-transfer_upload(const struct transfer_spec *spec, int fd,
-    struct rpc_error *why)
+transfer_upload(const struct transfer_spec *spec, int fd, struct rpc_error *why)
 {
 	struct transfer *t = transfer_new(spec, fd, upload_ready);
 	struct use_spec use = {

@@ -32,10 +32,10 @@ struct transfer_spec {
  * Takes fd over in any case. NULL, with *why filled and done not called, when
  * there is no such capsule. done is never called before this returns.
  */
-struct transfer *transfer_download(const struct transfer_spec *spec, int fd,
-    struct rpc_error *why);
-struct transfer *transfer_upload(const struct transfer_spec *spec, int fd,
-    struct rpc_error *why);
+struct transfer *transfer_download(
+    const struct transfer_spec *spec, int fd, struct rpc_error *why);
+struct transfer *transfer_upload(
+    const struct transfer_spec *spec, int fd, struct rpc_error *why);
 
 /* The client says that the bytes before the socket's end are all. */
 void transfer_end(struct transfer *t);

@@ -15,15 +15,15 @@
 
 #include "proto/banned.h"
 
-#define ATTEMPTS        4
-#define BACKOFF_MS      100
-#define BACKOFF_MAX_MS  2000
-#define BUDGET_MAX      256.0 /* retries at once: all calls of a connection */
-#define BUDGET_SHARE    0.1   /* and one for so many requests */
-#define TIMEOUTS_RENEW  2     /* in a row: the connections are suspect */
-#define CLOCK_CHECK_MS  15000
-#define SLEEP_MS        2000 /* a longer gap means that the machine slept */
-#define JOIN_MS         1000 /* one that takes longer may be stuck */
+#define ATTEMPTS       4
+#define BACKOFF_MS     100
+#define BACKOFF_MAX_MS 2000
+#define BUDGET_MAX     256.0 /* retries at once: all calls of a connection */
+#define BUDGET_SHARE   0.1   /* and one for so many requests */
+#define TIMEOUTS_RENEW 2     /* in a row: the connections are suspect */
+#define CLOCK_CHECK_MS 15000
+#define SLEEP_MS       2000 /* a longer gap means that the machine slept */
+#define JOIN_MS        1000 /* one that takes longer may be stuck */
 
 struct flight;
 
@@ -42,7 +42,8 @@ struct upstream_call {
  */
 struct flight {
 	struct upstream *up;
-	const struct upstream_request *req; /* the first caller's; NULL: shared */
+	const struct upstream_request
+	    *req; /* the first caller's; NULL: shared */
 	const char *method;
 	char *url;
 	enum upstream_auth auth;
@@ -111,8 +112,8 @@ note_down(struct upstream *u, const char *why)
 		return;
 	u->known = true;
 	u->up = false;
-	log_warn("upstream cannot be reached: %s base_url=%s", why,
-	    u->base_url);
+	log_warn(
+	    "upstream cannot be reached: %s base_url=%s", why, u->base_url);
 }
 
 static void
@@ -121,9 +122,8 @@ note_up(struct upstream *u, uint64_t took_ms)
 	double ms = (double)took_ms;
 
 	u->timeouts_in_row = 0;
-	u->stats.latency_ms += u->stats.latency_ms > 0
-	    ? (ms - u->stats.latency_ms) / 16
-	    : ms;
+	u->stats.latency_ms +=
+	    u->stats.latency_ms > 0 ? (ms - u->stats.latency_ms) / 16 : ms;
 	if (u->known && !u->up)
 		log_info("upstream answers again base_url=%s", u->base_url);
 	u->known = true;
@@ -184,7 +184,10 @@ static void
 land_error(struct flight *f, enum rpc_errno error, const char *why)
 {
 	struct upstream_answer answer = { .outcome = HTTP_NOT_SENT,
-		.content_type = "", .body = "", .error = error, .why = why };
+		.content_type = "",
+		.body = "",
+		.error = error,
+		.why = why };
 
 	land(f, &answer);
 }
@@ -208,10 +211,10 @@ may_retry(const struct flight *f, const struct http_result *r)
 		return r->error == RPC_UNREACHABLE;
 	case HTTP_UNKNOWN:
 		return f->idempotent && !streamed &&
-		    r->error != RPC_TOO_LARGE && r->error != RPC_TIMEOUT;
+		       r->error != RPC_TOO_LARGE && r->error != RPC_TIMEOUT;
 	case HTTP_ANSWERED:
 		return f->idempotent && !streamed &&
-		    is_gateway_error(r->status);
+		       is_gateway_error(r->status);
 	}
 	return false;
 }
@@ -318,15 +321,14 @@ flight_launch(struct flight *f)
 	if (f->auth != AUTH_NONE) {
 		auth = auth_header(f);
 		if (auth == NULL) {
-			land_error(f, RPC_NO_CREDENTIAL,
-			    missing_credential(f));
+			land_error(f, RPC_NO_CREDENTIAL, missing_credential(f));
 			return;
 		}
 		headers[h.header_count++] = auth;
 	}
 	if (f->timeout_ms != 0)
-		h.timeout_ms = f->timeout_ms > spent ? f->timeout_ms - spent
-						     : 1;
+		h.timeout_ms =
+		    f->timeout_ms > spent ? f->timeout_ms - spent : 1;
 	if (req != NULL) {
 		h.body = req->content_type ? buf_head(&req->body) : NULL;
 		h.body_len = req->body.len;
@@ -339,8 +341,8 @@ flight_launch(struct flight *f)
 		}
 	}
 	f->attempts++;
-	f->exchange = f->up->http->ops->start(f->up->http, &h, exchange_done,
-	    f);
+	f->exchange =
+	    f->up->http->ops->start(f->up->http, &h, exchange_done, f);
 	if (auth != NULL)
 		explicit_bzero(auth, strlen(auth));
 	free(auth);
@@ -376,14 +378,14 @@ static bool
 is_joinable(const struct flight *f)
 {
 	return f->req == NULL && f->epoch == epoch_now(f->up) &&
-	    now_ms() - f->started_ms < JOIN_MS &&
-	    (f->exchange != NULL || timer_armed(f->backoff));
+	       now_ms() - f->started_ms < JOIN_MS &&
+	       (f->exchange != NULL || timer_armed(f->backoff));
 }
 
 /* A flight of the same GET that this one may join. */
 static struct flight *
-flight_find(struct upstream *u, const struct upstream_request *r,
-    const char *url)
+flight_find(
+    struct upstream *u, const struct upstream_request *r, const char *url)
 {
 	struct flight *f;
 
@@ -493,7 +495,7 @@ sleep_offset_ms(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &ts);
 	return now_ms() -
-	    ((uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000);
+	       ((uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000);
 }
 
 static void

@@ -58,8 +58,8 @@ typedef void upstream_fn(void *arg, const struct upstream_answer *answer);
 struct upstream_request *upstream_request_new(const char *method, char *path);
 void upstream_request_free(struct upstream_request *r);
 
-struct upstream *upstream_new(struct loop *l, const struct settings *s,
-    const struct cred *c);
+struct upstream *upstream_new(
+    struct loop *l, const struct settings *s, const struct cred *c);
 void upstream_free(struct upstream *u);
 
 /* fn is never called before this returns. */

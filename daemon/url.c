@@ -51,8 +51,8 @@ static bool
 is_loopback(const char *host)
 {
 	return strcmp(host, "localhost") == 0 || strcmp(host, "[::1]") == 0 ||
-	    (strncmp(host, "127.", 4) == 0 &&
-		strspn(host, "0123456789.") == strlen(host));
+	       (strncmp(host, "127.", 4) == 0 &&
+		   strspn(host, "0123456789.") == strlen(host));
 }
 
 int

@@ -94,8 +94,7 @@ use_resume(struct use *u)
 }
 
 static void
-finish(struct use *u, const struct upstream_answer *answer,
-    struct rpc_error *e)
+finish(struct use *u, const struct upstream_answer *answer, struct rpc_error *e)
 {
 	if (e != NULL)
 		capsules_explain(u->all->capsules, u->target.capsule, e);
@@ -133,7 +132,7 @@ static bool
 may_wake(const struct use *u, const struct rpc_error *e)
 {
 	return u->target.capsule != NULL && !u->spec.look_first &&
-	    u->sends < SENDS_MAX && api_is_not_running(e);
+	       u->sends < SENDS_MAX && api_is_not_running(e);
 }
 
 static void

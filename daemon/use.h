@@ -29,7 +29,8 @@ struct use_spec {
 	uid_t uid;
 	const char *ref;
 	int auto_resume; /* 1 yes, 0 no, -1 as the capsule or settings say */
-	bool look_first; /* the request cannot be made twice: see that it runs */
+	bool
+	    look_first; /* the request cannot be made twice: see that it runs */
 	/* Makes the request once the capsule's ID is known; the use's own. */
 	struct upstream_request *(*request)(void *arg, const char *id);
 	/*
@@ -41,8 +42,8 @@ struct use_spec {
 	void *arg;
 };
 /* NULL, with *why filled and done not called, when there is no such capsule. */
-struct use *use_start(struct uses *us, const struct use_spec *spec,
-    struct rpc_error *why);
+struct use *use_start(
+    struct uses *us, const struct use_spec *spec, struct rpc_error *why);
 void use_cancel(struct use *u); /* done is not called any more */
 void use_resume(struct use *u); /* a source or sink goes on */
 

@@ -139,8 +139,8 @@ resumed(void *arg, struct json_object *answer, struct rpc_error *error)
 
 	w->query = NULL;
 	/* Somebody else resumed it, or the answer was lost: look again. */
-	if (error != NULL && (api_is_not_running(error) ||
-				 error->kind == RPC_OUTCOME_UNKNOWN)) {
+	if (error != NULL &&
+	    (api_is_not_running(error) || error->kind == RPC_OUTCOME_UNKNOWN)) {
 		look(w);
 		return;
 	}
@@ -213,7 +213,7 @@ looked(void *arg, struct json_object *answer, struct rpc_error *error)
 	} else if (strcmp(status, "paused") == 0 && w->looks <= 3) {
 		paused(w);
 	} else if (strcmp(status, "pending") == 0 ||
-	    strcmp(status, "starting") == 0) {
+		   strcmp(status, "starting") == 0) {
 		wait_until_running(w);
 	} else {
 		rpc_error_set(&e, RPC_CONFLICT, "capsule %s is %s",
@@ -226,8 +226,8 @@ static void
 look(struct wake *w)
 {
 	w->looks++;
-	w->query = query_start(w->all->upstream,
-	    api_capsule_get(w->capsule->row.id), looked, w);
+	w->query = query_start(
+	    w->all->upstream, api_capsule_get(w->capsule->row.id), looked, w);
 }
 
 static struct wake *
@@ -246,8 +246,8 @@ wake_new(struct wakes *all, struct capsule *c)
 }
 
 struct wake_caller *
-wake_start(struct wakes *all, struct capsule *c, bool allowed, wake_fn *fn,
-    void *arg)
+wake_start(
+    struct wakes *all, struct capsule *c, bool allowed, wake_fn *fn, void *arg)
 {
 	struct wake_caller *caller = xcalloc(1, sizeof(*caller));
 

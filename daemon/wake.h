@@ -24,8 +24,8 @@ void wakes_free(struct wakes *w);
  * when it sleeps and `allowed` is false or it was paused by hand.
  */
 typedef void wake_fn(void *arg, bool resumed, struct rpc_error *error);
-struct wake_caller *wake_start(struct wakes *w, struct capsule *c,
-    bool allowed, wake_fn *fn, void *arg);
+struct wake_caller *wake_start(
+    struct wakes *w, struct capsule *c, bool allowed, wake_fn *fn, void *arg);
 /* fn is not called any more; the resume itself goes on. NULL is fine. */
 void wake_cancel(struct wake_caller *caller);
 

@@ -39,7 +39,7 @@ struct watch {
 	struct query *query;
 	struct timer *timer;
 	uint64_t delay_ms, next_ms; /* when it is looked at again */
-	int telling; /* inside tell(): not to be freed */
+	int telling;                /* inside tell(): not to be freed */
 	TAILQ_HEAD(, waiter) waiters;
 	LIST_ENTRY(watch) entry;
 };
@@ -197,8 +197,8 @@ tell_error(struct watch *w, struct rpc_error *error)
 static bool
 is_passing(const struct rpc_error *e)
 {
-	return rpc_error_row(e->kind)->retryable ||
-	    e->kind == RPC_TIMEOUT || e->kind == RPC_BAD_ANSWER || e->kind == RPC_TRUNCATED;
+	return rpc_error_row(e->kind)->retryable || e->kind == RPC_TIMEOUT ||
+	       e->kind == RPC_BAD_ANSWER || e->kind == RPC_TRUNCATED;
 }
 
 static void
@@ -229,8 +229,8 @@ look(void *arg)
 		return;
 	}
 	if (w->query == NULL && now_ms() >= w->next_ms)
-		w->query = query_start(w->all->upstream,
-		    api_capsule_get(w->id), polled, w);
+		w->query = query_start(
+		    w->all->upstream, api_capsule_get(w->id), polled, w);
 	arm(w);
 }
 

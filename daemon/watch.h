@@ -23,10 +23,10 @@ void watches_free(struct watches *w);
  * an error (lent): RPC_TIMEOUT, RPC_NOT_FOUND, or RPC_CONFLICT when it ended
  * in a status from which the wanted one cannot come.
  */
-typedef void waiter_fn(void *arg, struct json_object *capsule,
-    struct rpc_error *error);
-struct waiter *waiter_new(struct watches *w, const char *id,
-    const char *status, uint64_t timeout_ms, waiter_fn *fn, void *arg);
+typedef void waiter_fn(
+    void *arg, struct json_object *capsule, struct rpc_error *error);
+struct waiter *waiter_new(struct watches *w, const char *id, const char *status,
+    uint64_t timeout_ms, waiter_fn *fn, void *arg);
 void waiter_cancel(struct waiter *w); /* NULL is fine */
 
 #endif
