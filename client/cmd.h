@@ -16,6 +16,9 @@
 /* The deadline of calls that have none of their own: pausing takes minutes. */
 #define CALL_TIMEOUT_MS 600000
 
+/* The deadline of what wrennd answers out of its memory. */
+#define ASK_TIMEOUT_MS 10000
+
 /* What wrennd gets on top of a deadline that it keeps itself. */
 #define CALL_SLACK_MS 60000
 
@@ -59,6 +62,8 @@ struct cmd {
 extern const struct cmd cmd_capsule[];
 extern const struct cmd cmd_exec[];
 extern const struct cmd cmd_file[];
+extern const struct cmd cmd_auth[];
+extern const struct cmd cmd_watch[];
 extern const struct cmd cmd_daemon[];
 
 /* All groups, in the order of help; NULL ends them. */
@@ -100,6 +105,10 @@ int ctl_call(struct ctl *ctl, const char *method, struct json_object *params,
 /* As ctl_call, with the time that wrennd itself may take. */
 int ctl_call_within(struct ctl *ctl, const char *method,
     struct json_object *params, int64_t timeout_sec,
+    struct json_object **ret_result, struct wrenn_error *err);
+
+/* As ctl_call, for what wrennd answers at once, or it is stuck. */
+int ctl_ask(struct ctl *ctl, const char *method,
     struct json_object **ret_result, struct wrenn_error *err);
 
 /* Prints an object: as JSON, or as a line per member. */

@@ -1,16 +1,15 @@
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <json-c/json.h>
 
 #include "client/cmd.h"
 #include "client/human.h"
 #include "client/identity.h"
+#include "client/input.h"
 #include "client/wrenn_priv.h"
-#include "proto/json_check.h"
+#include "proto/base64.h"
 #include "proto/jx.h"
 
 #include "proto/banned.h"
@@ -99,7 +98,7 @@ status_run(struct ctl *ctl, const void *opts, char **args)
 
 	(void)opts;
 	(void)args;
-	if (ctl_call(ctl, "daemon.status", NULL, &result, &err) < 0)
+	if (ctl_ask(ctl, "daemon.status", &result, &err) < 0)
 		return ctl_fail(ctl, &err);
 	if (ctl->out.json)
 		out_json(&ctl->out, result);
@@ -143,7 +142,7 @@ whoami_run(struct ctl *ctl, const void *opts, char **args)
 
 	(void)opts;
 	(void)args;
-	if (ctl_call(ctl, "auth.status", NULL, &result, &err) < 0)
+	if (ctl_ask(ctl, "auth.status", &result, &err) < 0)
 		return ctl_fail(ctl, &err);
 	if (ctl->out.json) {
 		out_json(&ctl->out, result);
@@ -158,71 +157,6 @@ whoami_run(struct ctl *ctl, const void *opts, char **args)
 }
 
 /* --- rpc */
-
-/* All of standard input, up to the longest request there may be. */
-static int
-read_stdin(struct buf *b, struct wrenn_error *err)
-{
-	char *space;
-	ssize_t n;
-
-	for (;;) {
-		if (buf_reserve(b, 4096, &space) < 0)
-			return wrenn_error_set(err, RPC_TOO_LARGE,
-			    "the parameters are longer than %d bytes",
-			    LIMIT_REQUEST_LINE);
-		n = read(STDIN_FILENO, space, 4096);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return wrenn_error_errno(
-			    err, errno, "cannot read standard input");
-		if (n == 0)
-			return 0;
-		buf_commit(b, (size_t)n);
-	}
-}
-
-/* The text as an object of parameters; *ret is NULL for none. */
-static int
-parse_params(const char *text, size_t len, struct json_object **ret,
-    struct wrenn_error *err)
-{
-	struct json_check_fault fault;
-	struct json_object *params = jx_parse(text, len, &fault);
-
-	if (fault.reason != NULL)
-		return wrenn_error_set(err, RPC_USAGE,
-		    "the parameters are not JSON: %s at byte %zu", fault.reason,
-		    fault.offset);
-	if (!json_object_is_type(params, json_type_object)) {
-		json_object_put(params);
-		return wrenn_error_set(
-		    err, RPC_USAGE, "the parameters must be a JSON object");
-	}
-	*ret = params;
-	return 0;
-}
-
-static int
-take_params(const char *word, struct json_object **ret, struct wrenn_error *err)
-{
-	struct buf b;
-	int r;
-
-	if (word == NULL) {
-		*ret = NULL;
-		return 0;
-	}
-	if (strcmp(word, "-") != 0)
-		return parse_params(word, strlen(word), ret, err);
-	buf_init(&b, LIMIT_REQUEST_LINE + 4096);
-	r = read_stdin(&b, err);
-	if (r == 0)
-		r = parse_params(buf_head(&b), b.len, ret, err);
-	buf_release(&b); /* wiped: it may hold a key */
-	return r;
-}
 
 struct rpc_opts {
 	struct opt_int timeout;
@@ -243,7 +177,7 @@ rpc_run(struct ctl *ctl, const void *opts, char **args)
 	struct wrenn_error err;
 	int r;
 
-	if (take_params(args[1], &params, &err) < 0)
+	if (input_params(args[1], &params, &err) < 0)
 		return ctl_fail(ctl, &err);
 	r = ctl_open(ctl, &err);
 	if (r == 0)
@@ -258,6 +192,72 @@ rpc_run(struct ctl *ctl, const void *opts, char **args)
 	return EXIT_OK;
 }
 
+/* --- api */
+
+struct api_opts {
+	struct opt_list query;
+	const char *data;
+};
+
+/* clang-format off */
+static const struct opt api_opts[] = {
+	{ "query", 'q', OPT_LIST, "KEY=VALUE", "a part of the URL's query; may be given several times", offsetof(struct api_opts, query) },
+	{ "data", 'd', OPT_TEXT, "JSON|-", "the body, or - to read it from standard input", offsetof(struct api_opts, data) },
+	{ NULL, 0, OPT_FLAG, NULL, NULL, 0 }
+};
+/* clang-format on */
+
+/* The body as it came: as JSON, or as the text or bytes that it is. */
+static void
+print_api(struct ctl *ctl, struct json_object *result)
+{
+	struct json_object *v;
+	const char *text;
+	struct buf b;
+	size_t n;
+
+	if (jx_get(result, "body", &v)) {
+		out_json(&ctl->out, v);
+	} else if (jx_get(result, "text", &v)) {
+		text = jx_bytes_of(v, &n);
+		out_bytes(&ctl->out, text, text ? n : 0);
+	} else if (jx_get(result, "data", &v)) {
+		buf_init(&b, LIMIT_ANSWER_LINE);
+		text = jx_text_of(v, &n);
+		if (text != NULL && base64_decode(&b, text, n) == 0)
+			out_bytes(&ctl->out, buf_head(&b), b.len);
+		buf_release(&b);
+	}
+}
+
+static int
+api_run(struct ctl *ctl, const void *opts, char **args)
+{
+	const struct api_opts *o = opts;
+	struct json_object *params, *body, *result;
+	struct wrenn_error err;
+
+	if (input_params(o->data, &body, &err) < 0)
+		return ctl_fail(ctl, &err);
+	params = json_object_new_object();
+	jx_add_str(params, "method", args[0]);
+	jx_add_str(params, "path", args[1]);
+	if (body != NULL)
+		jx_add(params, "body", body);
+	if (ctl_add_map(params, "query", &o->query, false, &err) < 0) {
+		json_object_put(params);
+		return ctl_fail(ctl, &err);
+	}
+	if (ctl_call(ctl, "api.request", params, &result, &err) < 0)
+		return ctl_fail(ctl, &err);
+	if (ctl->out.json)
+		out_json(&ctl->out, result);
+	else
+		print_api(ctl, result);
+	json_object_put(result);
+	return EXIT_OK;
+}
+
 /* --- version and help */
 
 /* The daemon's version; NULL where none runs, which is no failure. */
@@ -268,7 +268,7 @@ daemon_hello(struct ctl *ctl)
 	struct wrenn_error err;
 
 	ctl->no_autostart = true;
-	if (ctl_call(ctl, "daemon.hello", NULL, &result, &err) == 0)
+	if (ctl_ask(ctl, "daemon.hello", &result, &err) == 0)
 		return result;
 	wrenn_error_release(&err);
 	return NULL;
@@ -319,6 +319,14 @@ const struct cmd cmd_daemon[] = {
 	  "  wrennctl rpc capsule.get '{\"capsule\":\"build\"}'\n"
 	  "  wrennctl rpc auth.set - < key.json\n",
 	  0, 1, 2, rpc_run },
+	{ "api", "[OPTION...] METHOD PATH", "Call an endpoint of the server that has no verb of its own",
+	  "METHOD is GET, POST, PUT, PATCH or DELETE, and PATH is what follows the base URL.\n"
+	  "wrennd adds the credential. Endpoints of capsules are refused: their verbs keep\n"
+	  "the record of what is yours.",
+	  api_opts, sizeof(struct api_opts),
+	  "  wrennctl api GET /v1/me\n"
+	  "  wrennctl api GET /v1/users/search -q email=a@example.com\n",
+	  CMD_SERVER, 2, 2, api_run },
 	{ "version", "", "Print the versions of wrennctl and wrennd", NULL, NULL, 0,
 	  "  wrennctl version -o json\n",
 	  0, 0, 0, version_run },

@@ -149,6 +149,8 @@ report(struct ctl *ctl, struct json_object *result)
 		    "wrennd names");
 		return own_failure(ctl, &err);
 	}
+	if (!ctl->out.json && jx_bool(result, "resumed", false))
+		out_note("the capsule was asleep and has been resumed");
 	if (code >= 0)
 		return (int)code;
 	if (!ctl->out.json)

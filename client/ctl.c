@@ -9,6 +9,7 @@
 #include "client/identity.h"
 #include "client/wrenn_priv.h"
 #include "proto/jx.h"
+#include "proto/methods.h"
 #include "proto/xalloc.h"
 
 #include "proto/banned.h"
@@ -43,7 +44,7 @@ check_identity(struct ctl *ctl, struct wrenn_error *err)
 	if (!identity_is_set())
 		return 0;
 	if (wrenn_call(
-		ctl->w, "auth.status", NULL, CALL_TIMEOUT_MS, &status, err) < 0)
+		ctl->w, "auth.status", NULL, ASK_TIMEOUT_MS, &status, err) < 0)
 		return -1;
 	r = identity_compare(status, err);
 	json_object_put(status);
@@ -112,15 +113,41 @@ ctl_name_in_error(struct wrenn_error *err, const char *name)
 }
 
 static int
+call_once(struct ctl *ctl, const char *method, struct json_object *params,
+    int64_t timeout_ms, struct json_object **ret_result,
+    struct wrenn_error *err)
+{
+	if (ctl_open(ctl, err) < 0)
+		return -1;
+	return wrenn_call(ctl->w, method, params, timeout_ms, ret_result, err);
+}
+
+/* Calls that only look may be made again. */
+static bool
+only_looks(const char *method)
+{
+	enum method_id id = method_by_name(method);
+
+	return id != METHOD_COUNT && method_by_id(id)->access == ACCESS_READ;
+}
+
+/*
+ * A wrennd that is being killed still takes connections for a moment: what
+ * only looks is then asked of its successor.
+ */
+static int
 call(struct ctl *ctl, const char *method, struct json_object *params,
     int64_t timeout_ms, struct json_object **ret_result,
     struct wrenn_error *err)
 {
-	int r = ctl_open(ctl, err);
+	int r = call_once(ctl, method, params, timeout_ms, ret_result, err);
 
-	if (r == 0)
-		r = wrenn_call(
-		    ctl->w, method, params, timeout_ms, ret_result, err);
+	if (r < 0 && only_looks(method) &&
+	    err->code == rpc_error_row(RPC_DAEMON_LOST)->code) {
+		wrenn_error_release(err);
+		ctl_close(ctl);
+		r = call_once(ctl, method, params, timeout_ms, ret_result, err);
+	}
 	json_object_put(params);
 	return r;
 }
@@ -130,6 +157,13 @@ ctl_call(struct ctl *ctl, const char *method, struct json_object *params,
     struct json_object **ret_result, struct wrenn_error *err)
 {
 	return call(ctl, method, params, CALL_TIMEOUT_MS, ret_result, err);
+}
+
+int
+ctl_ask(struct ctl *ctl, const char *method, struct json_object **ret_result,
+    struct wrenn_error *err)
+{
+	return call(ctl, method, NULL, ASK_TIMEOUT_MS, ret_result, err);
 }
 
 int

@@ -118,6 +118,10 @@ no_such_verb(struct ctl *ctl, char **words)
 		return usage_failure(ctl, NULL, &err);
 	if (cmd_is_group(words[0]))
 		ctl->out.verb = words[0];
+	if (ctl->out.verb != NULL && words[1] != NULL &&
+	    (strcmp(words[1], "--help") == 0 || strcmp(words[1], "-h") == 0))
+		return out_close(
+		    &ctl->out, help_topic(ctl, words), EXIT_FAILED);
 	if (ctl->out.verb == NULL)
 		wrenn_error_set(
 		    &err, RPC_USAGE, "there is no verb \"%s\"", words[0]);
@@ -149,8 +153,10 @@ run(struct ctl *ctl, int argc, char **argv)
 		help_overview();
 		return out_close(&ctl->out, EXIT_OK, EXIT_FAILED);
 	}
-	if (argv[first] == NULL)
-		return ctl_usage(ctl, "no verb was given");
+	if (argv[first] == NULL) {
+		wrenn_error_set(&err, RPC_USAGE, "no verb was given");
+		return usage_failure(ctl, NULL, &err);
+	}
 	c = cmd_find(argv + first, &words);
 	if (c == NULL)
 		return no_such_verb(ctl, argv + first);

@@ -220,7 +220,8 @@ refuse(int c, char **argv, struct wrenn_error *err)
 	if (c == ':')
 		return wrenn_error_set(
 		    err, RPC_USAGE, "%s wants a value", word);
-	if (optopt > 0 && optopt < 256)
+	/* A byte above 127 is negative where char is signed. */
+	if (optopt != 0 && optopt < 256)
 		return wrenn_error_set(
 		    err, RPC_USAGE, "there is no option -%c", optopt);
 	if (optopt >= 256)

@@ -11,6 +11,7 @@
 
 #include "client/wrenn_escape.h"
 #include "client/wrenn_priv.h"
+#include "proto/json_check.h"
 #include "proto/jx.h"
 #include "proto/xalloc.h"
 
@@ -28,8 +29,8 @@ static const struct {
 	    "`wrennctl rpc rpc.discover` lists the methods" },
 	{ RPC_FORBIDDEN, "`wrennctl whoami` shows which credential is used" },
 	{ RPC_NO_CREDENTIAL,
-	    "give wrennd a key with `wrennctl rpc auth.set -` and "
-	    "{\"api_key\":\"wrn_...\"} on standard input" },
+	    "`wrennctl login` gives wrennd a credential; with --with-token "
+	    "it takes an API key from standard input" },
 	{ RPC_OUTCOME_UNKNOWN,
 	    "look with `wrennctl ls -a` before trying again" },
 	{ RPC_DAEMON_LOST,
@@ -186,6 +187,26 @@ kind_of(const struct wrenn_error *err)
 	return kind != RPC_OK ? kind : rpc_errno_by_code(err->code);
 }
 
+/*
+ * Text as a JSON string. JSON carries UTF-8 alone, and a message may name a
+ * file that is not, or end in the middle of a character.
+ */
+static void
+add_utf8(struct json_object *o, const char *key, const char *text)
+{
+	size_t n = strlen(text);
+	struct buf b;
+
+	buf_init(&b, TEXT_MAX);
+	if (utf8_valid_prefix(text, n) == n) {
+		jx_add_str(o, key, text);
+	} else {
+		add_escaped(&b, text, n);
+		jx_add_strn(o, key, buf_head(&b), b.len);
+	}
+	buf_release(&b);
+}
+
 /* {"error":{...}} as one line on standard error. */
 static void
 print_json_error(const struct wrenn_error *err)
@@ -195,7 +216,7 @@ print_json_error(const struct wrenn_error *err)
 	struct buf b;
 
 	jx_add_int(e, "code", err->code);
-	jx_add_str(e, "message", err->message);
+	add_utf8(e, "message", err->message);
 	jx_add(e, "data", json_object_get(err->data));
 	jx_add(o, "error", e);
 	buf_init(&b, TEXT_MAX);

@@ -108,6 +108,14 @@ void wrenn_forget(struct wrenn *w, int64_t id);
 int wrenn_notify(struct wrenn *w, const char *method,
     struct json_object *params, struct wrenn_error *err);
 
+/*
+ * What a streaming call tells before its answer: `fn` gets each notification
+ * "event", with the id of its call and its parameters (lent), from within
+ * the functions that wait. It must not call into the library. NULL for none.
+ */
+typedef void wrenn_event_fn(void *arg, int64_t id, struct json_object *params);
+void wrenn_on_event(struct wrenn *w, wrenn_event_fn *fn, void *arg);
+
 /* What a transfer tells, and how long wrennd may take to end it. */
 struct wrenn_transfer {
 	void (*progress)(uint64_t bytes, void *arg); /* may be NULL */

@@ -116,7 +116,25 @@ take_answer(struct wrenn *w, const struct rpc_msg *m)
 	return 0;
 }
 
-/* One line from wrennd. Notifications are not for calls like these. */
+void
+wrenn_on_event(struct wrenn *w, wrenn_event_fn *fn, void *arg)
+{
+	w->event = fn;
+	w->event_arg = arg;
+}
+
+/* Other notifications are for newer clients than this. */
+static void
+take_notification(struct wrenn *w, const struct rpc_msg *m)
+{
+	int64_t id;
+
+	if (w->event != NULL && strcmp(m->method, "event") == 0 &&
+	    jx_int(m->params, "call", 1, INT64_MAX, &id) == 0)
+		w->event(w->event_arg, id, m->params);
+}
+
+/* One line from wrennd. */
 static int
 take_line(struct wrenn *w, const char *text, size_t len)
 {
@@ -132,6 +150,8 @@ take_line(struct wrenn *w, const char *text, size_t len)
 		if (line.msgs[i].kind == RPC_KIND_RESULT ||
 		    line.msgs[i].kind == RPC_KIND_ERROR)
 			r = take_answer(w, &line.msgs[i]);
+		else if (line.msgs[i].kind == RPC_KIND_NOTIFICATION)
+			take_notification(w, &line.msgs[i]);
 		else if (line.msgs[i].kind == RPC_KIND_BAD)
 			r = lose(w, RPC_PROTOCOL, line.msgs[i].fault.message);
 	}
@@ -263,6 +283,22 @@ print_request(struct buf *out, int64_t id, const char *method,
 }
 
 /*
+ * Why sendmsg() failed. When wrennd has hung up, what it said before may
+ * still be there to be read, and says more.
+ */
+static int
+explain_send(struct wrenn *w, int errnum, struct wrenn_error *err)
+{
+	if (errnum != EPIPE && errnum != ECONNRESET)
+		return wrenn_error_errno(
+		    err, errnum, "cannot pass the descriptors");
+	wrenn_read_ready(w);
+	if (w->lost.code == 0)
+		lose(w, RPC_DAEMON_LOST, "wrennd closed the connection");
+	return wrenn_error_copy(err, &w->lost);
+}
+
+/*
  * Sends the line with the descriptors in one sendmsg. If the socket takes
  * only a part, the descriptors went with its first byte and the rest follows
  * as plain bytes. Nothing else may be waiting in w->out.
@@ -295,8 +331,7 @@ send_with_fds(struct wrenn *w, const struct buf *line,
 	memcpy(CMSG_DATA(c), numbers, fd_count * sizeof(int));
 	while ((n = sendmsg(w->fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL)) < 0) {
 		if (errno != EAGAIN && errno != EINTR)
-			return wrenn_error_set(err, RPC_DAEMON_LOST,
-			    "wrennd closed the connection");
+			return explain_send(w, errno, err);
 		if (wrenn_check_waiting(w, deadline, err) < 0)
 			return -1;
 		poll(&pfd, 1, wrenn_poll_ms(w, deadline));
@@ -432,6 +467,11 @@ wrenn_wait(struct wrenn *w, int64_t id, int64_t timeout_ms,
 	if (p == NULL)
 		return wrenn_error_set(err, RPC_USAGE,
 		    "no call %jd waits for an answer", (intmax_t)id);
+	/* What has come counts, even with a timeout of 0. */
+	if (!p->done) {
+		wrenn_flush_ready(w);
+		wrenn_read_ready(w);
+	}
 	while (!p->done) {
 		if (w->lost.code != 0) {
 			pending_free(w, p);

@@ -96,12 +96,15 @@ wrenn_error_from_json(struct wrenn_error *err, struct json_object *o)
 {
 	struct json_object *data = jx_obj(o, "data");
 	enum rpc_errno kind = RPC_PROTOCOL;
+	bool coded;
 	int64_t n;
 
-	if (jx_int(o, "code", INT32_MIN, INT32_MAX, &n) == 0)
+	/* A code of 0 would say that nothing went wrong. */
+	coded = jx_int(o, "code", INT32_MIN, INT32_MAX, &n) == 0 && n != 0;
+	if (coded)
 		kind = rpc_errno_by_code((int)n);
 	set_row(err, kind);
-	if (jx_int(o, "code", INT32_MIN, INT32_MAX, &n) == 0)
+	if (coded)
 		err->code = (int)n;
 	snprintf(err->message, sizeof(err->message), "%s",
 	    rpc_error_row(kind)->meaning);

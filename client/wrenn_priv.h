@@ -33,6 +33,8 @@ struct wrenn {
 	char *path;
 	int64_t last_id;
 	const volatile sig_atomic_t *interrupt;
+	wrenn_event_fn *event; /* NULL: events are dropped */
+	void *event_arg;
 	struct rpc_frame in;
 	struct buf out; /* lines that the socket did not take yet */
 	TAILQ_HEAD(, wrenn_pending) calls;

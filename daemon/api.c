@@ -52,6 +52,21 @@ post_json(char *path, struct json_object *body)
 }
 
 struct upstream_request *
+api_login(const char *email, const char *password)
+{
+	struct json_object *o = json_object_new_object();
+	struct upstream_request *r;
+
+	jx_add_str(o, "email", email);
+	jx_add_str(o, "password", password);
+	r = post_json(xstrdup("/v1/auth/login"), o);
+	r->auth = AUTH_NONE;
+	/* Twice brings two tokens, of which one is used. */
+	r->idempotent = true;
+	return r;
+}
+
+struct upstream_request *
 api_capsule_create(const struct capsule_row *row)
 {
 	struct json_object *o = json_object_new_object();

@@ -14,6 +14,9 @@ struct json_object;
 struct upstream_answer;
 struct upstream_request;
 
+/* Exchanges e-mail address and password for a token. */
+struct upstream_request *api_login(const char *email, const char *password);
+
 /* "cl-" and 25 characters of base 36: nothing else gets into a path. */
 bool api_is_capsule_id(const char *text);
 

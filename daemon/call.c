@@ -8,6 +8,7 @@
 
 #include <json-c/json.h>
 
+#include "daemon/events.h"
 #include "daemon/log.h"
 #include "daemon/loop.h"
 #include "daemon/peer.h"
@@ -26,7 +27,7 @@ struct calls {
 	struct later sweep;
 	struct call_list orphans; /* of clients that have gone */
 	struct call_list answered;
-	int in_flight;
+	int in_flight, at_work;
 	uint64_t total;
 };
 
@@ -113,6 +114,8 @@ retire(struct call *c)
 		TAILQ_REMOVE(&all->orphans, c, entry);
 	}
 	all->in_flight--;
+	if (c->method->access != ACCESS_READ)
+		all->at_work--;
 	TAILQ_INSERT_TAIL(&all->answered, c, entry);
 	loop_later(all->loop, &all->sweep);
 }
@@ -156,9 +159,29 @@ deliver(struct call *c, struct buf *line, int printed)
 		peer_doom(p, "too many answers are waiting to be read");
 }
 
+/* What changes something is an event for its user. */
+static void
+emit_call(const struct call *c, const struct rpc_error *e)
+{
+	struct json_object *o = json_object_new_object();
+	const char *capsule = jx_str(c->params, "capsule");
+
+	jx_add_str(o, "method", c->method->name);
+	jx_add_str(o, "request", c->request);
+	jx_add_int(o, "pid", c->pid);
+	jx_add_int(o, "ms", (int64_t)(now_ms() - c->started_ms));
+	if (capsule != NULL)
+		jx_add_str(o, "capsule", capsule);
+	if (e != NULL)
+		jx_add_str(o, "error", rpc_error_row(e->kind)->name);
+	events_emit(c->svc->events, "call", c->uid, o);
+}
+
 static void
 log_answer(const struct call *c, const struct rpc_error *e)
 {
+	if (c->method->access != ACCESS_READ && c->svc->events != NULL)
+		emit_call(c, e);
 	log_debug("answer method=%s request=%s ms=%ju error=%s",
 	    c->method->name, c->request, (uintmax_t)(now_ms() - c->started_ms),
 	    e ? rpc_error_row(e->kind)->name : "none");
@@ -206,6 +229,22 @@ call_fail(struct call *c, const struct rpc_error *e)
 		r = rpc_print_error(&line, c->id, e, c->request);
 	deliver(c, &line, r);
 	buf_release(&line);
+}
+
+bool
+call_event(struct call *c, const char *type, struct json_object *fields)
+{
+	struct buf line;
+	bool sent = false;
+
+	buf_init(&line, LIMIT_ANSWER_LINE);
+	if (c->peer != NULL && peer_reads(c->peer) &&
+	    rpc_print_event(&line, c->id, type, fields) == 0 &&
+	    peer_send(c->peer, &line) == 0)
+		sent = true;
+	buf_release(&line);
+	json_object_put(fields);
+	return sent;
 }
 
 void
@@ -337,6 +376,12 @@ calls_in_flight(const struct calls *all)
 	return all->in_flight;
 }
 
+int
+calls_at_work(const struct calls *all)
+{
+	return all->at_work;
+}
+
 uint64_t
 calls_total(const struct calls *all)
 {
@@ -362,6 +407,14 @@ call_new(struct calls *all, const struct services *svc, struct peer *p,
 	TAILQ_INSERT_TAIL(&cc->list, c, entry);
 	cc->count++;
 	return c;
+}
+
+void
+call_set_method(struct call *c, const struct method *m)
+{
+	c->method = m;
+	if (m->access != ACCESS_READ)
+		c->all->at_work++;
 }
 
 /* ---- the calls of one client ---- */

@@ -30,6 +30,7 @@ struct services {
 	struct capsules *capsules;
 	struct uses *uses;
 	struct listener *listener;
+	struct events *events;
 	struct calls *calls;
 	uint64_t started_ms;
 	/* Asks of the daemon itself; `done` as for capsules_fn. */
@@ -54,6 +55,7 @@ struct call {
 	struct json_object *params;
 	int fds[LIMIT_FDS]; /* -1 once taken */
 	uid_t uid;          /* whose capsules it is about */
+	enum access access; /* of its client */
 	pid_t pid;
 	uint64_t started_ms;
 	void (*cancel)(void *arg); /* stops the work; see call_on_cancel */
@@ -69,6 +71,13 @@ void call_reply_text(struct call *c, const struct buf *json);
 void call_fail(struct call *c, const struct rpc_error *e); /* lent */
 void call_failf(struct call *c, enum rpc_errno kind, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
+
+/*
+ * Sends {"call":ID,"type":type,…fields} as the notification "event", before
+ * the answer. fields is taken over. false when the client reads too slowly to
+ * be sent more; nothing was sent then.
+ */
+bool call_event(struct call *c, const char *type, struct json_object *fields);
 
 /* As a capsules_fn with the call as argument. */
 void call_done(void *call, struct json_object *result, struct rpc_error *e);
@@ -90,6 +99,8 @@ int call_take_fd(struct call *c);
 struct calls *calls_new(struct loop *l);
 void calls_free(struct calls *all); /* cancels what is left */
 int calls_in_flight(const struct calls *all);
+/* Of those, the ones that change something: worth waiting for at the end. */
+int calls_at_work(const struct calls *all);
 uint64_t calls_total(const struct calls *all);
 
 /* The calls of one client; NULL for a client without any yet. */
@@ -104,6 +115,8 @@ struct call *client_calls_find(struct client_calls *cc, struct json_object *id);
 /* A new call, which takes params' reference and the descriptors over. */
 struct call *call_new(struct calls *all, const struct services *svc,
     struct peer *p, struct client_calls *cc);
+/* What it calls; once. */
+void call_set_method(struct call *c, const struct method *m);
 /* Whether it was; then the client has had its answer. */
 bool call_cancel(struct call *c);
 

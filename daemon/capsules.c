@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <json-c/json.h>
 
@@ -31,7 +32,7 @@ struct capsules {
 	struct creations *creations;
 	struct query *look; /* at the list, for rows of another credential */
 	uint64_t look_generation; /* of the credential when it was asked */
-	bool auto_resume;
+	bool auto_resume, system_wide;
 	LIST_HEAD(, capsule_op) ops;
 };
 
@@ -45,6 +46,7 @@ struct capsule_op {
 	struct json_object *params; /* of a list */
 	uid_t uid;
 	uint64_t generation; /* of the credential when it began */
+	bool was_by_hand;    /* paused so before this pause */
 	struct query *query;
 	struct waiter *waiter;
 	capsules_fn *fn;
@@ -69,6 +71,7 @@ void
 capsules_settings_changed(struct capsules *cs, const struct settings *s)
 {
 	cs->auto_resume = s->auto_resume;
+	cs->system_wide = s->system_wide;
 	creations_settings_changed(cs->creations, s);
 }
 
@@ -289,6 +292,13 @@ refuse_state(const struct capsule *c, struct rpc_error *why)
 	return -EINVAL;
 }
 
+/* Of a machine's users only those who administer see what nobody here made. */
+static bool
+may_see_untracked(const struct capsules *cs, uid_t uid)
+{
+	return !cs->system_wide || uid == 0 || uid == geteuid();
+}
+
 int
 capsules_target(struct capsules *cs, uid_t uid, const char *ref,
     struct target *ret, struct rpc_error *why)
@@ -306,7 +316,7 @@ capsules_target(struct capsules *cs, uid_t uid, const char *ref,
 		return 0;
 	}
 	/* One that was not created here; but another user's stays hidden. */
-	if (!api_is_capsule_id(ref) ||
+	if (!api_is_capsule_id(ref) || !may_see_untracked(cs, uid) ||
 	    tracker_by_id(cs->parts.tracker, ref) != NULL)
 		return -ENOENT;
 	snprintf(ret->id, sizeof(ret->id), "%s", ref);
@@ -426,37 +436,71 @@ capsules_ping(
 }
 
 static void
-set_paused_by_hand(struct capsule_op *op, bool paused)
+set_paused_by_hand(struct capsule_op *op, bool paused, store_fn *fn)
 {
 	struct capsule *c = op->target.capsule;
 
-	if (c == NULL || c->row.paused_by_hand == paused || c->forgotten)
-		return;
+	if (c->forgotten)
+		return; /* destroyed meanwhile: nothing is to be written */
 	c->row.paused_by_hand = paused;
-	tracker_save(op->capsules->parts.tracker, c, NULL, NULL);
+	tracker_save(op->capsules->parts.tracker, c, fn, op);
 }
 
 static void
 paused(void *arg, struct json_object *answer, struct rpc_error *e)
 {
 	struct capsule_op *op = arg;
+	struct capsule *c = op->target.capsule;
 
 	op->query = NULL;
+	if (e == NULL && c != NULL)
+		capsule_note(c, "paused");
 	/* After a lost answer it may sleep: it was asked for by hand. */
-	if (e == NULL || e->kind == RPC_OUTCOME_UNKNOWN)
-		set_paused_by_hand(op, true);
-	finish(op, e ? NULL : capsules_describe(op->target.capsule, answer), e);
+	if (e != NULL && e->kind != RPC_OUTCOME_UNKNOWN && c != NULL &&
+	    c->row.paused_by_hand != op->was_by_hand)
+		set_paused_by_hand(op, op->was_by_hand, NULL);
+	finish(op, e ? NULL : capsules_describe(c, answer), e);
 }
 
+static void
+send_pause(struct capsule_op *op)
+{
+	op->query = query_start(op->capsules->parts.upstream,
+	    api_capsule_action(op->target.id, "pause"), paused, op);
+}
+
+static void
+by_hand_saved(void *arg, int error)
+{
+	struct capsule_op *op = arg;
+	struct rpc_error e;
+
+	if (error != -ECANCELED) {
+		send_pause(op); /* a full disk is no reason to keep it awake */
+		return;
+	}
+	rpc_error_set(&e, RPC_SHUTTING_DOWN, "wrennd is stopping");
+	finish(op, NULL, &e);
+}
+
+/*
+ * That it is by hand is on disk before the request leaves: a later run must
+ * not take the capsule for one that fell asleep, and wake it.
+ */
 void
 capsules_pause(
     struct capsules *cs, uid_t uid, const char *ref, capsules_fn *fn, void *arg)
 {
 	struct capsule_op *op = op_on(cs, uid, ref, fn, arg);
 
-	if (op != NULL)
-		op->query = query_start(cs->parts.upstream,
-		    api_capsule_action(op->target.id, "pause"), paused, op);
+	if (op == NULL)
+		return;
+	if (op->target.capsule == NULL) {
+		send_pause(op);
+		return;
+	}
+	op->was_by_hand = op->target.capsule->row.paused_by_hand;
+	set_paused_by_hand(op, true, by_hand_saved);
 }
 
 static void
@@ -465,10 +509,10 @@ resumed(void *arg, struct json_object *answer, struct rpc_error *e)
 	struct capsule_op *op = arg;
 
 	op->query = NULL;
-	if (e == NULL) {
-		set_paused_by_hand(op, false);
-		if (op->target.capsule != NULL)
-			keepalive_touch(op->target.capsule);
+	if (e == NULL && op->target.capsule != NULL) {
+		set_paused_by_hand(op, false, NULL);
+		capsule_note(op->target.capsule, "resumed");
+		keepalive_touch(op->target.capsule);
 	}
 	finish(op, e ? NULL : capsules_describe(op->target.capsule, answer), e);
 }
@@ -628,7 +672,8 @@ add_listed(
 		return;
 	c = tracker_by_id(cs->parts.tracker, id);
 	if (c == NULL) {
-		if (jx_bool(op->params, "untracked", false) && wanted == NULL)
+		if (jx_bool(op->params, "untracked", false) && wanted == NULL &&
+		    may_see_untracked(cs, op->uid))
 			json_object_array_add(
 			    list, capsules_describe(NULL, one));
 		return;

@@ -37,6 +37,15 @@ struct secret {
 	char *text; /* in the secure heap, or NULL */
 	const char *source;
 	char fingerprint[CRED_IDENTITY + 1];
+	int64_t expires_at; /* of a token; 0 when it does not say */
+};
+
+/* What tells one version of a file from the next. */
+struct stamp {
+	dev_t dev;
+	ino_t ino;
+	off_t size;
+	struct timespec changed;
 };
 
 struct cred {
@@ -45,6 +54,7 @@ struct cred {
 	struct secret set[CRED_KINDS];   /* over the protocol */
 	struct secret found[CRED_KINDS]; /* in files, command, environment */
 	struct secret env[CRED_KINDS];   /* read once, then overwritten */
+	struct stamp stamps[CRED_KINDS]; /* of the files last seen */
 	uint64_t generation;
 	struct spawn *command;
 	void (*reload_done)(void *arg, bool changed);
@@ -84,6 +94,44 @@ secret_clear(struct secret *s)
 	*s = (struct secret){ 0 };
 }
 
+/* The claims of a JWT, unverified: only to tell people when it ends. */
+static struct json_object *
+jwt_claims(const char *token)
+{
+	const char *dot = strchr(token, '.');
+	size_t n = dot ? strcspn(dot + 1, ".") : 0, i;
+	struct json_object *claims = NULL;
+	struct buf b;
+	char *text;
+
+	if (n == 0)
+		return NULL;
+	text = xcalloc(1, base64_size(n) + 4);
+	memcpy(text, dot + 1, n);
+	for (i = 0; i < n; i++)
+		text[i] = text[i] == '-' ? '+' : text[i] == '_' ? '/' : text[i];
+	while (n % 4 != 0)
+		text[n++] = '=';
+	buf_init(&b, LIMIT_SECRET);
+	if (base64_decode(&b, text, n) == 0)
+		claims = jx_parse(
+		    buf_head(&b), b.len, &(struct json_check_fault){ 0 });
+	buf_release(&b);
+	free(text);
+	return claims;
+}
+
+static int64_t
+token_expiry(const char *token)
+{
+	struct json_object *claims = jwt_claims(token);
+	int64_t expires = 0;
+
+	jx_int(claims, "exp", 0, INT64_MAX, &expires);
+	json_object_put(claims);
+	return expires;
+}
+
 static void
 secret_put(struct secret *s, const char *text, size_t n, const char *source)
 {
@@ -96,6 +144,7 @@ secret_put(struct secret *s, const char *text, size_t n, const char *source)
 		return;
 	memcpy(s->text, text, n);
 	s->source = source;
+	s->expires_at = token_expiry(s->text);
 	EVP_Digest(text, n, digest, NULL, EVP_sha256(), NULL);
 	for (i = 0; i < SHA256_DIGEST_LENGTH; i++)
 		snprintf(s->fingerprint + 2 * i, 3, "%02x", digest[i]);
@@ -237,29 +286,33 @@ is_of_command(
 
 /*
  * Fills `found` from all places but the command, whose key stays until it is
- * run anew. One that cannot be read leaves the secret in force as it is.
+ * run anew. Where one cannot be read, all stay as they are.
  */
 static int
 read_sources(struct cred *c, const struct settings *s)
 {
 	const char *const files[] = { s->api_key_file, s->token_file };
 	const char *dir = getenv("CREDENTIALS_DIRECTORY");
-	struct secret fresh = { 0 };
-	int kind;
+	struct secret fresh[CRED_KINDS] = { 0 }, *f;
+	int kind, r = 0;
 
-	for (kind = 0; kind < CRED_KINDS; kind++) {
-		if (dir != NULL && read_from_dir(&fresh, kind, dir) < 0)
-			return -1;
-		if (fresh.text == NULL && files[kind] != NULL &&
-		    read_secret(&fresh, files[kind], "file", true) < 0)
-			return -1;
-		if (fresh.text == NULL && is_of_command(c, s, kind))
-			continue;
-		secret_clear(&c->found[kind]);
-		c->found[kind] = fresh;
-		fresh = (struct secret){ 0 };
+	for (kind = 0; kind < CRED_KINDS && r == 0; kind++) {
+		f = &fresh[kind];
+		if (dir != NULL)
+			r = read_from_dir(f, kind, dir);
+		if (r == 0 && f->text == NULL && files[kind] != NULL)
+			r = read_secret(f, files[kind], "file", true);
 	}
-	return 0;
+	for (kind = 0; kind < CRED_KINDS; kind++) {
+		f = &fresh[kind];
+		if (r < 0 || (f->text == NULL && is_of_command(c, s, kind))) {
+			secret_clear(f);
+			continue;
+		}
+		secret_clear(&c->found[kind]);
+		c->found[kind] = *f;
+	}
+	return r;
 }
 
 /* The one in force. */
@@ -291,6 +344,7 @@ cred_new(struct loop *l, const struct settings *s)
 			return NULL;
 		}
 	}
+	cred_files_changed(c, s);
 	if (read_sources(c, s) < 0) {
 		cred_free(c);
 		return NULL;
@@ -505,50 +559,63 @@ cred_logout(struct cred *c, const struct settings *s, struct rpc_error *ret)
 	return r;
 }
 
-/* The claims of a JWT, unverified: only to tell people when it ends. */
-static struct json_object *
-jwt_claims(const char *token)
+int64_t
+cred_token_expiry(const struct cred *c)
 {
-	const char *dot = strchr(token, '.');
-	size_t n = dot ? strcspn(dot + 1, ".") : 0, i;
-	struct json_object *claims = NULL;
-	struct buf b;
-	char *text;
+	return in_force(c, CRED_TOKEN)->expires_at;
+}
 
-	if (n == 0)
-		return NULL;
-	text = xcalloc(1, base64_size(n) + 4);
-	memcpy(text, dot + 1, n);
-	for (i = 0; i < n; i++)
-		text[i] = text[i] == '-' ? '+' : text[i] == '_' ? '/' : text[i];
-	while (n % 4 != 0)
-		text[n++] = '=';
-	buf_init(&b, LIMIT_SECRET);
-	if (base64_decode(&b, text, n) == 0)
-		claims = jx_parse(
-		    buf_head(&b), b.len, &(struct json_check_fault){ 0 });
-	buf_release(&b);
-	free(text);
-	return claims;
+static void
+stamp_of(const char *path, struct stamp *ret)
+{
+	struct stat st;
+
+	*ret = (struct stamp){ 0 };
+	if (path == NULL || stat(path, &st) < 0)
+		return;
+	ret->dev = st.st_dev;
+	ret->ino = st.st_ino;
+	ret->size = st.st_size;
+	ret->changed = st.st_ctim;
+}
+
+static bool
+is_same_stamp(const struct stamp *a, const struct stamp *b)
+{
+	return a->dev == b->dev && a->ino == b->ino && a->size == b->size &&
+	       a->changed.tv_sec == b->changed.tv_sec &&
+	       a->changed.tv_nsec == b->changed.tv_nsec;
+}
+
+bool
+cred_files_changed(struct cred *c, const struct settings *s)
+{
+	const char *const files[] = { s->api_key_file, s->token_file };
+	bool changed = false;
+	struct stamp now;
+	int kind;
+
+	for (kind = 0; kind < CRED_KINDS; kind++) {
+		stamp_of(files[kind], &now);
+		if (!is_same_stamp(&now, &c->stamps[kind]))
+			changed = true;
+		c->stamps[kind] = now;
+	}
+	return changed;
 }
 
 struct json_object *
 cred_describe(const struct cred *c, enum cred_kind kind)
 {
 	const struct secret *s = in_force(c, kind);
-	struct json_object *o, *claims;
-	int64_t expires;
+	struct json_object *o;
 
 	if (s->text == NULL)
 		return NULL;
 	o = json_object_new_object();
 	jx_add_str(o, "source", s->source);
 	jx_add_strn(o, "fingerprint", s->fingerprint, CRED_FINGERPRINT);
-	if (kind == CRED_TOKEN) {
-		claims = jwt_claims(s->text);
-		if (jx_int(claims, "exp", 0, INT64_MAX, &expires) == 0)
-			jx_add_int(o, "expires_at", expires);
-		json_object_put(claims);
-	}
+	if (kind == CRED_TOKEN && s->expires_at != 0)
+		jx_add_int(o, "expires_at", s->expires_at);
 	return o;
 }

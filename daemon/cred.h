@@ -64,6 +64,18 @@ int cred_set(struct cred *c, enum cred_kind kind, const char *secret,
 int cred_logout(
     struct cred *c, const struct settings *s, struct rpc_error *ret);
 
+/*
+ * When the token in force ends, in seconds since 1970, as it says itself; 0
+ * when it does not say, or there is none.
+ */
+int64_t cred_token_expiry(const struct cred *c);
+
+/*
+ * Whether a key file is another one than was read: by its time of change,
+ * number and size.
+ */
+bool cred_files_changed(struct cred *c, const struct settings *s);
+
 /* {source, fingerprint, expires_at?} of one kind, or NULL. */
 struct json_object *cred_describe(const struct cred *c, enum cred_kind kind);
 

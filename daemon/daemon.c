@@ -11,14 +11,18 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <json-c/json.h>
+
 #include "daemon/capsules.h"
 #include "daemon/cred.h"
 #include "daemon/dispatch.h"
+#include "daemon/events.h"
 #include "daemon/http_curl.h"
 #include "daemon/keepalive.h"
 #include "daemon/listener.h"
 #include "daemon/log.h"
 #include "daemon/loop.h"
+#include "daemon/notify.h"
 #include "daemon/peer.h"
 #include "daemon/reaper.h"
 #include "daemon/store.h"
@@ -27,12 +31,14 @@
 #include "daemon/use.h"
 #include "daemon/wake.h"
 #include "daemon/watch.h"
+#include "proto/jx.h"
 #include "proto/xalloc.h"
 
 #include "proto/banned.h"
 
 #define LOCK_TRIES    90 /* about as long as wrennctl waits for us */
 #define LOCK_PAUSE_US 100000
+#define KEY_TICK_MS   3000 /* how often key files are looked at */
 #define DESCRIPTORS   8192
 #define DRAIN_TICK_MS 20
 #define IDLE_TICK_MS  15000
@@ -56,8 +62,11 @@ struct daemon {
 	struct calls *calls;
 	struct dispatch *dispatch;
 	struct listener *listener;
+	struct notify *notify;
+	struct events *events;
 	struct services services;
 
+	struct timer *key_tick;
 	struct timer *tick; /* of the drain, or of being idle */
 	uint64_t drain_until_ms, busy_ms;
 	bool draining, failed;
@@ -132,18 +141,19 @@ lock_state(struct daemon *d)
 
 /* ---- stopping ---- */
 
+/* Calls that only look, or follow events without end, are not waited for. */
 static void
 drain_tick(void *arg)
 {
 	struct daemon *d = arg;
+	int left = calls_at_work(d->calls);
 
-	if (calls_in_flight(d->calls) > 0 && now_ms() < d->drain_until_ms) {
+	if (left > 0 && now_ms() < d->drain_until_ms) {
 		timer_set(d->tick, DRAIN_TICK_MS);
 		return;
 	}
-	if (calls_in_flight(d->calls) > 0)
-		log_warn("stopping with calls in flight calls=%d",
-		    calls_in_flight(d->calls));
+	if (left > 0)
+		log_warn("stopping with calls under way calls=%d", left);
 	loop_stop(d->loop);
 }
 
@@ -159,8 +169,10 @@ stop(void *arg)
 	}
 	log_info("stopping: no new work, calls under way are finished "
 		 "calls=%d",
-	    calls_in_flight(d->calls));
+	    calls_at_work(d->calls));
 	d->draining = true;
+	notify_stopping();
+	events_emit(d->events, "daemon.stopping", EVENTS_FOR_ALL, NULL);
 	d->drain_until_ms = now_ms() + (uint64_t)d->settings->drain_timeout_ms;
 	dispatch_drain(d->dispatch);
 	if (d->listener != NULL)
@@ -235,6 +247,14 @@ take_settings(struct daemon *d, struct settings *s)
 		listener_settings_changed(d->listener, s);
 }
 
+/* Stands for the one who asked when a key file changed by itself. */
+static void
+keys_read(void *arg, struct rpc_error *e)
+{
+	(void)arg;
+	(void)e;
+}
+
 static void
 credentials_reloaded(void *arg, bool changed)
 {
@@ -243,12 +263,15 @@ credentials_reloaded(void *arg, bool changed)
 
 	if (changed) {
 		log_info("the credential changed");
+		events_emit(
+		    d->events, "credential.changed", EVENTS_FOR_ALL, NULL);
 		upstream_renew(d->upstream);
 		capsules_credential_changed(d->capsules);
 	}
 	d->reload_done = NULL;
-	if (done != NULL)
-		done(d->reload_arg, NULL);
+	if (done != keys_read)
+		notify_reloaded();
+	done(d->reload_arg, NULL);
 }
 
 static void
@@ -272,16 +295,34 @@ reload(void *daemon, void (*done)(void *arg, struct rpc_error *), void *arg)
 		done(arg, &e);
 		return;
 	}
+	notify_reloading();
 	take_settings(d, s);
 	d->reload_done = done;
 	d->reload_arg = arg;
 	r = cred_reload(d->cred, d->settings, credentials_reloaded, d);
 	if (r < 0) {
 		d->reload_done = NULL;
+		notify_reloaded();
 		rpc_error_set(&e, RPC_INTERNAL,
 		    "a key file could not be read; wrennd's log says which");
 		done(arg, &e);
 	}
+}
+
+/* A change is seen once: it waits while another reload is under way. */
+static void
+look_at_keys(void *arg)
+{
+	struct daemon *d = arg;
+
+	timer_set(d->key_tick, KEY_TICK_MS);
+	if (d->draining || d->reload_done != NULL ||
+	    !cred_files_changed(d->cred, d->settings))
+		return;
+	log_info("a key file changed and is read again");
+	d->reload_done = keys_read;
+	if (cred_reload(d->cred, d->settings, credentials_reloaded, d) < 0)
+		d->reload_done = NULL; /* the log says why; the old one stays */
 }
 
 static void
@@ -341,11 +382,27 @@ open_records(struct daemon *d)
 }
 
 static void
+upstream_changed(void *arg, const char *state, const char *why)
+{
+	struct daemon *d = arg;
+	struct json_object *o = json_object_new_object();
+	bool up = strcmp(state, "up") == 0;
+
+	if (!up)
+		jx_add_str(o, "why", why);
+	events_emit(
+	    d->events, up ? "upstream.up" : "upstream.down", EVENTS_FOR_ALL, o);
+}
+
+static void
 make_parts(struct daemon *d)
 {
 	struct capsules_parts parts;
 
+	d->events = events_new(d->loop);
+	tracker_set_events(d->tracker, d->events);
 	d->upstream = upstream_new(d->loop, d->settings, d->cred);
+	upstream_on_change(d->upstream, upstream_changed, d);
 	d->keepalive = keepalive_new(d->loop, d->upstream);
 	d->watches = watches_new(d->loop, d->upstream);
 	d->wakes = wakes_new(d->upstream, d->watches);
@@ -371,6 +428,7 @@ make_parts(struct daemon *d)
 		.keepalive = d->keepalive,
 		.capsules = d->capsules,
 		.uses = d->uses,
+		.events = d->events,
 		.calls = d->calls,
 		.started_ms = now_ms(),
 		.reload = reload,
@@ -385,12 +443,15 @@ static void
 credential_ready(void *arg, bool changed)
 {
 	struct daemon *d = arg;
+	int inherited;
 
 	(void)changed;
 	if (d->draining)
 		return; /* told to stop while the command ran */
-	d->listener =
-	    listener_new(d->loop, d->settings, &dispatch_peer_ops, d->dispatch);
+	inherited = notify_listen_fd();
+	if (inherited != -2)
+		d->listener = listener_new(d->loop, d->settings, inherited,
+		    &dispatch_peer_ops, d->dispatch);
 	if (d->listener == NULL) {
 		d->failed = true;
 		loop_stop(d->loop);
@@ -403,8 +464,12 @@ credential_ready(void *arg, bool changed)
 		d->tick = timer_new(d->loop, idle_tick, d);
 		timer_set(d->tick, IDLE_TICK_MS);
 	}
+	d->key_tick = timer_new(d->loop, look_at_keys, d);
+	timer_set(d->key_tick, KEY_TICK_MS);
+	d->notify = notify_new(d->loop, d->store);
+	notify_ready("serving");
 	log_info("ready version=%s socket=%s base_url=%s", PACKAGE_VERSION,
-	    d->settings->socket, d->settings->base_url);
+	    listener_path(d->listener), d->settings->base_url);
 }
 
 static int
@@ -439,6 +504,7 @@ finish(struct daemon *d)
 	listener_free(d->listener);
 	dispatch_free(d->dispatch);
 	store_close(d->store);
+	notify_free(d->notify);
 	reaper_free(d->reaper);
 	calls_free(d->calls);
 	capsules_free(d->capsules);
@@ -448,8 +514,10 @@ finish(struct daemon *d)
 	keepalive_free(d->keepalive);
 	tracker_free(d->tracker);
 	upstream_free(d->upstream);
+	events_free(d->events);
 	cred_free(d->cred);
 	timer_free(d->tick);
+	timer_free(d->key_tick);
 	loop_free(d->loop);
 	if (d->lock >= 0)
 		close(d->lock);

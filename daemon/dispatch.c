@@ -108,6 +108,12 @@ check(const struct dispatch *d, const struct call *c, const struct rpc_msg *m,
 {
 	struct client_calls *mine = peer_calls(c->peer);
 
+	if (c->method->access > c->access) {
+		rpc_error_set(why, RPC_ACCESS_DENIED,
+		    "%s is for root and the user that wrennd runs as",
+		    c->method->name);
+		return -1;
+	}
 	if (method_check_params(c->method, m->params, why) < 0 ||
 	    check_fds(c, m, why) < 0)
 		return -1;
@@ -138,9 +144,19 @@ log_call(const struct call *c)
 }
 
 /*
- * Root and the service's own user are the same here: a user's daemon has one
- * owner, and root may act for them.
+ * A user's daemon has one owner, and root may act for them. In the machine's,
+ * everybody sees their own; root and the service's user administer.
  */
+static void
+identify(const struct dispatch *d, struct call *c, const struct peer *p)
+{
+	uid_t uid = peer_uid(p);
+
+	c->pid = peer_pid(p);
+	c->access = uid == 0 || uid == geteuid() ? ACCESS_ADMIN : ACCESS_USE;
+	c->uid = d->svc->settings->system_wide ? uid : geteuid();
+}
+
 static struct call *
 make_call(struct dispatch *d, struct peer *p, const struct rpc_msg *m,
     enum method_id id)
@@ -148,12 +164,11 @@ make_call(struct dispatch *d, struct peer *p, const struct rpc_msg *m,
 	struct call *c;
 
 	c = call_new(d->svc->calls, d->svc, p, peer_calls(p));
-	c->method = method_by_id(id);
+	call_set_method(c, method_by_id(id));
 	if (m->kind == RPC_KIND_REQUEST)
 		memcpy(c->id, m->id, sizeof(c->id));
 	c->params = json_object_get(m->params);
-	c->uid = geteuid();
-	c->pid = peer_pid(p);
+	identify(d, c, p);
 	peer_take_fds(p, c->fds, m->fd_count);
 	return c;
 }

@@ -25,7 +25,8 @@
 
 #define BACKLOG        256
 #define ACCEPTS_A_TURN 64
-#define EXHAUSTED_MS   100 /* without descriptors: accepting pauses so long */
+#define LOOK_MS        5000 /* whether the socket's path is still there */
+#define EXHAUSTED_MS   100  /* without descriptors: accepting pauses so long */
 
 /* A client as the listener keeps it. */
 struct client {
@@ -40,6 +41,8 @@ struct user {
 	LIST_ENTRY(user) entry;
 };
 
+static void accept_ready(void *arg, int events);
+
 struct listener {
 	struct loop *loop;
 	char *path;
@@ -48,7 +51,10 @@ struct listener {
 	int fd;
 	struct io *io;
 	struct timer *again;
+	struct timer *look;
+	const struct settings *settings;
 	int max_per_uid;
+	bool system_wide;
 	int count;
 	LIST_HEAD(, client) clients;
 	LIST_HEAD(, user) users;
@@ -124,7 +130,7 @@ clear_path(const struct sockaddr_un *a)
 }
 
 static int
-set_owner_and_mode(const struct settings *s)
+set_owner_and_mode(const struct listener *l, const struct settings *s)
 {
 	struct group *g;
 
@@ -135,13 +141,13 @@ set_owner_and_mode(const struct settings *s)
 			    s->socket_group);
 			return -1;
 		}
-		if (chown(s->socket, (uid_t)-1, g->gr_gid) < 0) {
-			log_error("%s: %m", s->socket);
+		if (chown(l->path, (uid_t)-1, g->gr_gid) < 0) {
+			log_error("%s: %m", l->path);
 			return -1;
 		}
 	}
-	if (chmod(s->socket, (mode_t)s->socket_mode) < 0) {
-		log_error("%s: %m", s->socket);
+	if (chmod(l->path, (mode_t)s->socket_mode) < 0) {
+		log_error("%s: %m", l->path);
 		return -1;
 	}
 	return 0;
@@ -156,7 +162,7 @@ bind_socket(struct listener *l, const struct settings *s)
 	mode_t mask;
 	int r;
 
-	if (fill_address(&a, s->socket) < 0 || make_folder(s->socket) < 0 ||
+	if (fill_address(&a, l->path) < 0 || make_folder(l->path) < 0 ||
 	    clear_path(&a) < 0)
 		return -1;
 	l->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -169,19 +175,37 @@ bind_socket(struct listener *l, const struct settings *s)
 	r = bind(l->fd, (struct sockaddr *)&a, sizeof(a));
 	umask(mask);
 	if (r < 0) {
-		log_error("%s: %m", s->socket);
+		log_error("%s: %m", l->path);
 		return -1;
 	}
-	if (stat(s->socket, &st) == 0) {
+	if (stat(l->path, &st) == 0) {
 		l->dev = st.st_dev;
 		l->ino = st.st_ino;
 	}
-	if (set_owner_and_mode(s) < 0)
+	if (set_owner_and_mode(l, s) < 0)
 		return -1;
 	if (listen(l->fd, BACKLOG) < 0) {
-		log_error("%s: %m", s->socket);
+		log_error("%s: %m", l->path);
 		return -1;
 	}
+	return 0;
+}
+
+/* One that the service manager opened, and will keep. */
+static int
+take_over(struct listener *l, int fd)
+{
+	struct sockaddr_un a = { 0 };
+	socklen_t len = sizeof(a);
+
+	l->fd = fd;
+	if (getsockname(fd, (struct sockaddr *)&a, &len) < 0 ||
+	    fcntl(fd, F_SETFL, O_NONBLOCK) < 0) {
+		log_error("the inherited socket: %m");
+		return -1;
+	}
+	free(l->path);
+	l->path = xstrndup(a.sun_path, sizeof(a.sun_path));
 	return 0;
 }
 
@@ -193,6 +217,37 @@ unlink_own(const struct listener *l)
 	if (l->ino != 0 && stat(l->path, &st) == 0 && st.st_dev == l->dev &&
 	    st.st_ino == l->ino)
 		unlink(l->path);
+}
+
+/*
+ * Somebody who cleans up /run may remove the path under a daemon that runs:
+ * then it listens anew, and those connected stay.
+ */
+static void
+look(void *arg)
+{
+	struct listener *l = arg;
+	struct io *old = l->io;
+	int fd = l->fd;
+
+	timer_set(l->look, LOOK_MS);
+	if (access(l->path, F_OK) == 0 || errno != ENOENT)
+		return;
+	l->fd = -1;
+	if (bind_socket(l, l->settings) < 0) {
+		if (l->fd >= 0) {
+			unlink_own(l);
+			close(l->fd);
+		}
+		l->fd = fd;
+		return;
+	}
+	log_warn(
+	    "the socket's path had vanished; listening anew path=%s", l->path);
+	io_free(old);
+	close(fd);
+	l->io = io_new(l->loop, l->fd, accept_ready, l);
+	io_want(l->io, IO_READ);
 }
 
 /* ---- clients ---- */
@@ -263,7 +318,10 @@ take_client(struct listener *l, int fd, const struct ucred *cred)
 	log_debug("client connected pid=%d uid=%u", cred->pid, cred->uid);
 }
 
-/* A user's own daemon serves that user, and root. */
+/*
+ * A user's own daemon serves that user, and root. The machine's serves all
+ * whom the socket's mode and group let in.
+ */
 static void
 admit(struct listener *l, int fd)
 {
@@ -274,7 +332,7 @@ admit(struct listener *l, int fd)
 		close(fd);
 		return;
 	}
-	if (cred.uid != geteuid() && cred.uid != 0) {
+	if (!l->system_wide && cred.uid != geteuid() && cred.uid != 0) {
 		log_warn("client refused: another user pid=%d uid=%u", cred.pid,
 		    cred.uid);
 		refuse(
@@ -341,7 +399,7 @@ listener_forget(struct listener *l, struct peer *p)
 /* ---- the whole ---- */
 
 struct listener *
-listener_new(struct loop *l, const struct settings *s,
+listener_new(struct loop *l, const struct settings *s, int inherited,
     const struct peer_ops *ops, void *arg)
 {
 	struct listener *li = xcalloc(1, sizeof(*li));
@@ -354,13 +412,17 @@ listener_new(struct loop *l, const struct settings *s,
 	LIST_INIT(&li->clients);
 	LIST_INIT(&li->users);
 	listener_settings_changed(li, s);
-	if (bind_socket(li, s) < 0) {
+	if ((inherited >= 0 ? take_over(li, inherited) : bind_socket(li, s)) <
+	    0) {
 		listener_free(li);
 		return NULL;
 	}
 	li->again = timer_new(l, accept_again, li);
 	li->io = io_new(l, li->fd, accept_ready, li);
 	io_want(li->io, IO_READ);
+	li->look = timer_new(l, look, li);
+	if (inherited < 0)
+		timer_set(li->look, LOOK_MS);
 	return li;
 }
 
@@ -370,6 +432,7 @@ listener_stop(struct listener *l)
 	if (l->fd < 0)
 		return;
 	timer_set(l->again, -1);
+	timer_set(l->look, -1);
 	io_free(l->io);
 	l->io = NULL;
 	unlink_own(l);
@@ -396,6 +459,7 @@ listener_free(struct listener *l)
 	else if (l->fd >= 0)
 		close(l->fd);
 	timer_free(l->again);
+	timer_free(l->look);
 	free(l->path);
 	free(l);
 }
@@ -404,6 +468,8 @@ void
 listener_settings_changed(struct listener *l, const struct settings *s)
 {
 	l->max_per_uid = (int)s->clients_per_uid;
+	l->system_wide = s->system_wide;
+	l->settings = s;
 }
 
 int

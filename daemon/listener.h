@@ -13,12 +13,13 @@ struct peer_ops;
 struct settings;
 
 /*
- * Binds s->socket: the folder is made (0700) when it is missing, a stale
+ * Listens on `inherited`, which it takes over, unless that is -1. Else binds
+ * s->socket: the folder is made (0700) when it is missing, a stale
  * socket is replaced, a live one is left alone. NULL after a log line with
  * the remedy. Clients go to ops from the next turn on.
  */
 struct listener *listener_new(struct loop *l, const struct settings *s,
-    const struct peer_ops *ops, void *arg);
+    int inherited, const struct peer_ops *ops, void *arg);
 
 /* Takes no new clients; those there stay. */
 void listener_stop(struct listener *l);

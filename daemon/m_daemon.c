@@ -27,7 +27,7 @@ m_daemon_hello(struct call *c)
 	jx_add_str(o, "version", PACKAGE_VERSION);
 	jx_add_int(o, "protocol", PROTOCOL);
 	jx_add_int(o, "uid", c->uid);
-	jx_add_str(o, "access", access_name(ACCESS_ADMIN));
+	jx_add_str(o, "access", access_name(c->access));
 	jx_add(o, "features", features);
 	call_reply(c, o);
 }

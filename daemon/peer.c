@@ -251,6 +251,12 @@ peer_send(struct peer *p, const struct buf *line)
 	return 0;
 }
 
+bool
+peer_reads(const struct peer *p)
+{
+	return p->out.len < LIMIT_OUTPUT_SOFT;
+}
+
 /* ---- input ---- */
 
 /*

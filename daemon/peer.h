@@ -55,6 +55,9 @@ void peer_free(struct peer *p); /* at shutdown; gone() is not called */
  */
 int peer_send(struct peer *p, const struct buf *line);
 
+/* Whether its queued output is below the limit for more. */
+bool peer_reads(const struct peer *p);
+
 /* Closes it at the end of the turn, after what is queued where it can. */
 void peer_doom(struct peer *p, const char *why);
 

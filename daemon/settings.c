@@ -403,6 +403,7 @@ settings_load(const struct settings_args *args)
 	int r;
 
 	*s = (struct settings){
+		.system_wide = args->system_wide,
 		.socket_mode = 0600,
 		.log_level = LOG_INFO,
 		.default_timeout_s = 300,

@@ -13,7 +13,8 @@
 #include "daemon/log.h"
 
 struct settings {
-	char *file; /* the configuration file, NULL when there is none */
+	char *file;       /* the configuration file, NULL when there is none */
+	bool system_wide; /* serves several users, each with their own */
 
 	char *socket; /* path */
 	int64_t socket_mode;

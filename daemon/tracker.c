@@ -6,7 +6,11 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include <json-c/json.h>
+
+#include "daemon/events.h"
 #include "daemon/log.h"
+#include "proto/jx.h"
 #include "proto/xalloc.h"
 
 #include "proto/banned.h"
@@ -21,6 +25,7 @@ struct tracker {
 	TAILQ_HEAD(, capsule) capsules; /* in the order of their creation */
 	void *by_id, *by_name;          /* trees of tsearch(3) */
 	struct timer *again;            /* saves what could not be saved */
+	struct events *events;          /* NULL: nobody is told */
 };
 
 /* One write under way. */
@@ -99,6 +104,7 @@ insert(struct tracker *t, const struct capsule_row *row)
 
 	capsule_row_copy(&c->row, row);
 	c->refs = 1; /* the tracker's */
+	c->tracker = t;
 	TAILQ_INSERT_TAIL(&t->capsules, c, entry);
 	index_add(t, c);
 	return c;
@@ -316,6 +322,29 @@ tracker_set_state(struct capsule *c, enum capsule_state state)
 	    capsule_state_name(c->row.state), capsule_state_name(state));
 	c->row.state = state;
 	c->row.changed_at = wall_ms();
+	capsule_note(c, capsule_state_name(state));
+}
+
+void
+tracker_set_events(struct tracker *t, struct events *ev)
+{
+	t->events = ev;
+}
+
+void
+capsule_note(struct capsule *c, const char *what)
+{
+	struct json_object *o;
+	char type[32];
+
+	if (c->tracker->events == NULL)
+		return;
+	o = json_object_new_object();
+	jx_add_str(o, "capsule", c->row.id[0] ? c->row.id : c->row.record);
+	if (c->row.name[0] != '\0')
+		jx_add_str(o, "name", c->row.name);
+	snprintf(type, sizeof(type), "capsule.%s", what);
+	events_emit(c->tracker->events, type, c->row.uid, o);
 }
 
 static void

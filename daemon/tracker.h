@@ -12,6 +12,7 @@
 
 struct ending;
 struct keepalive;
+struct events;
 struct tracker;
 struct wake;
 
@@ -23,6 +24,7 @@ struct wake;
  */
 struct capsule {
 	struct capsule_row row;
+	struct tracker *tracker;
 	int refs;
 	bool forgotten; /* no longer in the tracker */
 	bool dirty;     /* the store lacks the last change */
@@ -81,6 +83,11 @@ void tracker_forget(struct tracker *t, struct capsule *c);
 /* The first and the next one; to be walked within one turn. */
 struct capsule *tracker_first(struct tracker *t);
 struct capsule *tracker_next(struct capsule *c);
+
+/* From now on changes of state are events. */
+void tracker_set_events(struct tracker *t, struct events *ev);
+/* Something else that its owner may want to know: "resumed", "paused". */
+void capsule_note(struct capsule *c, const char *what);
 
 /* How many rows have that state. */
 int tracker_count(struct tracker *t, enum capsule_state state);

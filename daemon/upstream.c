@@ -73,6 +73,8 @@ struct upstream {
 	struct timer *clock_timer;
 	struct upstream_stats stats;
 	char last_error[256];
+	void (*changed)(void *arg, const char *state, const char *why);
+	void *changed_arg;
 };
 
 /* ---- requests ---- */
@@ -84,7 +86,8 @@ upstream_request_new(const char *method, char *path)
 
 	r->method = method;
 	r->path = path;
-	r->idempotent = strcmp(method, "POST") != 0;
+	r->idempotent =
+	    strcmp(method, "GET") == 0 || strcmp(method, "DELETE") == 0;
 	r->timeout_ms = 60000;
 	r->max_answer = LIMIT_ANSWER_LINE;
 	buf_init(&r->body, LIMIT_ANSWER_LINE);
@@ -112,6 +115,8 @@ note_down(struct upstream *u, const char *why)
 		return;
 	u->known = true;
 	u->up = false;
+	if (u->changed != NULL)
+		u->changed(u->changed_arg, "down", why);
 	log_warn(
 	    "upstream cannot be reached: %s base_url=%s", why, u->base_url);
 }
@@ -124,8 +129,11 @@ note_up(struct upstream *u, uint64_t took_ms)
 	u->timeouts_in_row = 0;
 	u->stats.latency_ms +=
 	    u->stats.latency_ms > 0 ? (ms - u->stats.latency_ms) / 16 : ms;
-	if (u->known && !u->up)
+	if (u->known && !u->up) {
 		log_info("upstream answers again base_url=%s", u->base_url);
+		if (u->changed != NULL)
+			u->changed(u->changed_arg, "up", "");
+	}
 	u->known = true;
 	u->up = true;
 }
@@ -283,7 +291,8 @@ auth_header(const struct flight *f)
 	const char *key = cred_secret(c, CRED_API_KEY);
 	const char *token = cred_secret(c, CRED_TOKEN);
 
-	if (f->auth == AUTH_KEY_OR_TOKEN && key != NULL)
+	if (key != NULL && (f->auth == AUTH_KEY_OR_TOKEN ||
+			       (f->auth == AUTH_TOKEN_OR_KEY && token == NULL)))
 		return xasprintf("X-API-Key: %s", key);
 	if (token != NULL)
 		return xasprintf("Authorization: Bearer %s", token);
@@ -295,10 +304,25 @@ missing_credential(const struct flight *f)
 {
 	if (f->auth == AUTH_TOKEN)
 		return "this needs a token (JWT), and wrennd holds none: log "
-		       "in with your e-mail address and password";
-	return "wrennd holds no credential: give it one with auth.set, "
+		       "in with wrennctl login";
+	return "wrennd holds no credential: give it one with wrennctl login, "
 	       "api_key_file in wrennd.conf, or WRENN_API_KEY in wrennd's "
 	       "environment";
+}
+
+/*
+ * A token that has ended gets no answer but 401: it is explained before the
+ * request is sent.
+ */
+static bool
+is_expired(const struct flight *f)
+{
+	int64_t end = cred_token_expiry(f->up->cred);
+
+	if (end == 0 || wall_ms() / 1000 < end)
+		return false;
+	return f->auth == AUTH_TOKEN || f->auth == AUTH_TOKEN_OR_KEY ||
+	       cred_secret(f->up->cred, CRED_API_KEY) == NULL;
 }
 
 /* One attempt. */
@@ -318,6 +342,12 @@ flight_launch(struct flight *f)
 		.max_body = f->max_answer,
 	};
 
+	if (f->auth != AUTH_NONE && is_expired(f)) {
+		land_error(f, RPC_UNAUTHORIZED,
+		    "the token (JWT) has expired: log in again with wrennctl "
+		    "login");
+		return;
+	}
 	if (f->auth != AUTH_NONE) {
 		auth = auth_header(f);
 		if (auth == NULL) {
@@ -559,6 +589,14 @@ upstream_free(struct upstream *u)
 	timer_free(u->clock_timer);
 	free(u->base_url);
 	free(u);
+}
+
+void
+upstream_on_change(struct upstream *u,
+    void (*fn)(void *arg, const char *state, const char *why), void *arg)
+{
+	u->changed = fn;
+	u->changed_arg = arg;
 }
 
 const char *

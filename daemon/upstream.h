@@ -18,6 +18,7 @@ struct upstream_call;
 enum upstream_auth {
 	AUTH_KEY_OR_TOKEN, /* capsules, files, snapshots */
 	AUTH_TOKEN,        /* keys, hosts, teams */
+	AUTH_TOKEN_OR_KEY, /* any endpoint: most of the rest want a token */
 	AUTH_NONE,         /* login, health */
 };
 
@@ -72,6 +73,10 @@ void upstream_resume(struct upstream_call *call);
 
 /* After a change of credentials, a sleep, an outage: new connections. */
 void upstream_renew(struct upstream *u);
+
+/* Called when upstream comes to be reached ("up") or no longer ("down"). */
+void upstream_on_change(struct upstream *u,
+    void (*fn)(void *arg, const char *state, const char *why), void *arg);
 
 const char *upstream_base_url(const struct upstream *u);
 

@@ -150,6 +150,7 @@ resumed(void *arg, struct json_object *answer, struct rpc_error *error)
 	}
 	w->resumed = true;
 	keepalive_touch(w->capsule);
+	capsule_note(w->capsule, "resumed");
 	log_info("capsule resumed for a call id=%s", w->capsule->row.id);
 	if (status != NULL && strcmp(status, "running") == 0)
 		finish(w, NULL);

@@ -27,9 +27,23 @@ static const struct param daemon_hello_params[] = {
 	END
 };
 #define daemon_status_params no_params
+#define daemon_metrics_params no_params
+static const struct param daemon_events_params[] = {
+	{ "since",   PARAM_INT,     PARAM_OPTIONAL, 0, INT64_MAX, NULL, "first those above this number that are still kept (default: only new ones)" },
+	{ "types",   PARAM_STRINGS, PARAM_OPTIONAL, 0, 64, NULL, "only these types, or all that start with one that ends in a dot" },
+	{ "capsule", PARAM_CAPSULE, PARAM_OPTIONAL, 1, LIMIT_NAME, NULL, "only those of this capsule" },
+	{ "follow",  PARAM_BOOL,    PARAM_OPTIONAL, 0, 0, NULL, "go on with what is to come (default true)" },
+	END
+};
 #define daemon_reload_params no_params
 #define daemon_shutdown_params no_params
 #define auth_status_params no_params
+static const struct param auth_login_params[] = {
+	{ "email",    PARAM_STRING, PARAM_REQUIRED, 1, 320, NULL, "of the account" },
+	{ "password", PARAM_STRING, PARAM_REQUIRED, 1, 1024, NULL, "of the account" },
+	{ "persist",  PARAM_BOOL,   PARAM_OPTIONAL, 0, 0, NULL, "keep the token over a restart, in a file of mode 0600 (default true)" },
+	END
+};
 static const struct param auth_set_params[] = {
 	{ "api_key", PARAM_STRING, PARAM_OPTIONAL, 1, LIMIT_SECRET, NULL, "API key; one of api_key and token" },
 	{ "token",   PARAM_STRING, PARAM_OPTIONAL, 1, LIMIT_SECRET, NULL, "JWT" },
@@ -98,6 +112,13 @@ static const struct param file_list_params[] = {
 #define file_stat_params file_read_params
 #define file_mkdir_params file_read_params
 #define file_remove_params file_read_params
+static const struct param api_request_params[] = {
+	{ "method", PARAM_ENUM,   PARAM_REQUIRED, 0, 0, "GET|POST|PUT|PATCH|DELETE", "of the request" },
+	{ "path",   PARAM_STRING, PARAM_REQUIRED, 1, 2048, NULL, "behind the base URL, from / on" },
+	{ "query",  PARAM_MAP,    PARAM_OPTIONAL, 0, 2048, NULL, "of the URL, encoded here" },
+	{ "body",   PARAM_OBJECT, PARAM_OPTIONAL, 0, 0, NULL, "sent as JSON" },
+	END
+};
 #define rpc_discover_params no_params
 static const struct param call_cancel_params[] = {
 	{ "call", PARAM_ID, PARAM_REQUIRED, 1, LIMIT_ID, NULL, "id of the call's request" },

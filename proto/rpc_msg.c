@@ -303,3 +303,27 @@ rpc_print_error(struct buf *out, const char *id, const struct rpc_error *e,
 	json_object_put(o);
 	return r;
 }
+
+int
+rpc_print_event(struct buf *out, const char *call_id, const char *type,
+    struct json_object *fields)
+{
+	size_t before = out->len, at;
+	int r;
+
+	/* Printed around the fields, so that the id stays as it was written. */
+	if ((r = buf_adds(out,
+		 "{\"jsonrpc\":\"2.0\",\"method\":\"event\",\"params\":")) ==
+		0 &&
+	    (r = buf_addf(
+		 out, "{\"call\":%s,\"type\":\"%s\"", call_id, type)) == 0) {
+		at = out->len;
+		r = jx_print(out, fields);
+		/* The fields' own opening brace becomes the comma. */
+		if (r == 0)
+			buf_head(out)[at] = ',';
+	}
+	if (r == 0)
+		r = buf_adds(out, "}");
+	return all_or_nothing(out, before, r);
+}

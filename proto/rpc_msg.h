@@ -61,4 +61,8 @@ int rpc_print_result_text(
 int rpc_print_error(struct buf *out, const char *id, const struct rpc_error *e,
     const char *request);
 
+/* {"call":ID,"type":type,…fields} as the notification "event". */
+int rpc_print_event(struct buf *out, const char *call_id, const char *type,
+    struct json_object *fields);
+
 #endif

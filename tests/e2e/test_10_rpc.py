@@ -485,8 +485,12 @@ GOOD = {"string": "/x", "integer": 1, "boolean": True, "array": [], "object": {}
 
 def good_params(method):
     """The required ones, with a capsule that does not exist."""
-    return {p["name"]: 1 if isinstance(p["schema"]["type"], list) else GOOD[p["schema"]["type"]]
-            for p in method["params"] if p["required"]}
+    def good(schema):
+        if "enum" in schema:
+            return schema["enum"][0]
+        return 1 if isinstance(schema["type"], list) else GOOD[schema["type"]]
+
+    return {p["name"]: good(p["schema"]) for p in method["params"] if p["required"]}
 
 
 def fits_a_line(value):

@@ -189,12 +189,14 @@ pausing_by_hand_is_remembered(void **state)
 
 	rig_capsule(r, ID_A);
 	capsules_pause(r->capsules, RIG_UID, ID_A, tell, &t);
+	rig_sync(r);
 	rig_expect_sent(r, 0, "POST " AT(ID_A, "/pause {}"));
 	fake_upstream_answer(r->upstream, 0, 500,
 	    "{\"error\":{\"code\":\"internal_error\",\"message\":\"m\"}}");
 	assert_int_equal(t.kind, RPC_UPSTREAM_INTERNAL);
 	assert_false(tracker_first(r->tracker)->row.paused_by_hand);
 	capsules_pause(r->capsules, RIG_UID, ID_A, tell, &t);
+	rig_sync(r);
 	fake_upstream_answer(r->upstream, 1, 200, SHOW(ID_A, "paused"));
 	assert_string_equal(jx_str(t.result, "status"), "paused");
 	rig_restart(r);
@@ -206,6 +208,7 @@ pausing_by_hand_is_remembered(void **state)
 	assert_false(tracker_first(r->tracker)->row.paused_by_hand);
 	/* Its answer lost, it may sleep, and it was wanted to. */
 	capsules_pause(r->capsules, RIG_UID, ID_A, tell, &t);
+	rig_sync(r);
 	fake_upstream_lose(r->upstream, 0, HTTP_UNKNOWN, RPC_TIMEOUT, "slow");
 	assert_int_equal(t.kind, RPC_OUTCOME_UNKNOWN);
 	assert_true(tracker_first(r->tracker)->row.paused_by_hand);

@@ -399,6 +399,118 @@ test_a_wait_can_be_repeated(void **state)
 	disconnect(&f, w);
 }
 
+static void
+serve_at_once(struct fake_wrennd *f)
+{
+	fake_expect(f, "\"id\":1");
+	fake_send(f, "{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{}}\n");
+	fake_expect(f, "done");
+}
+
+/* A program with a loop of its own asks without waiting. */
+static void
+test_a_wait_without_time_takes_what_came(void **state)
+{
+	struct json_object *result;
+	struct fake_wrennd f;
+	struct wrenn_error err;
+	struct wrenn *w = connect_to(&f, serve_at_once, NULL);
+	int i, r = -1;
+
+	(void)state;
+	assert_int_equal(wrenn_send(w, "m", NULL, &err), 1);
+	for (i = 0; r < 0 && i < SOON; i++) {
+		r = wrenn_wait(w, 1, 0, &result, &err);
+		if (r == 0)
+			break;
+		assert_error(&err, "timeout");
+		assert_true(wrenn_is_pending(w, 1));
+		usleep(1000);
+	}
+	assert_int_equal(r, 0);
+	json_object_put(result);
+	assert_int_equal(wrenn_notify(w, "done", NULL, &err), 0);
+	disconnect(&f, w);
+}
+
+static void
+serve_code_0(struct fake_wrennd *f)
+{
+	fake_expect(f, "\"id\":1");
+	fake_send(f, "{\"jsonrpc\":\"2.0\",\"id\":1,\"error\":{\"code\":0,"
+		     "\"message\":\"odd\"}}\n");
+}
+
+/* Nobody may take it for an answer. */
+static void
+test_an_error_with_code_0_is_one(void **state)
+{
+	struct json_object *result;
+	struct fake_wrennd f;
+	struct wrenn_error err;
+	struct wrenn *w = connect_to(&f, serve_code_0, NULL);
+
+	(void)state;
+	assert_int_equal(wrenn_call(w, "m", NULL, SOON, &result, &err), -1);
+	assert_string_equal(err.message, "odd");
+	assert_error(&err, "protocol");
+	disconnect(&f, w);
+}
+
+static void
+serve_refusal(struct fake_wrennd *f)
+{
+	fake_send(f,
+	    "{\"jsonrpc\":\"2.0\",\"id\":null,\"error\":{\"code\":-32016,"
+	    "\"message\":\"too many\",\"data\":{\"name\":\"busy\"}}}\n");
+	close(f->fd);
+	f->fd = -1;
+}
+
+/* What wrennd said before it hung up is told, not that it hung up. */
+static void
+test_a_refusal_is_heard_when_descriptors_go(void **state)
+{
+	struct wrenn_fd passed = { .name = "data" };
+	struct fake_wrennd f;
+	struct wrenn_error err;
+	struct wrenn *w = connect_to(&f, serve_refusal, NULL);
+
+	(void)state;
+	fake_stop(&f); /* when it has hung up */
+	passed.fd = dup(STDERR_FILENO);
+	assert_int_equal(wrenn_send_fds(w, "m", NULL, &passed, 1, &err), -1);
+	assert_string_equal(err.message, "too many");
+	assert_error(&err, "busy");
+	close(passed.fd);
+	wrenn_close(w);
+}
+
+static void
+serve_the_second(struct fake_wrennd *f)
+{
+	fake_expect(f, "\"id\":2");
+	fake_send(f, "{\"jsonrpc\":\"2.0\",\"id\":2,\"result\":{}}\n");
+}
+
+static void
+test_a_bad_descriptor_is_no_lost_daemon(void **state)
+{
+	struct wrenn_fd passed = { .name = "data", .fd = -1 };
+	struct json_object *result;
+	struct fake_wrennd f;
+	struct wrenn_error err;
+	struct wrenn *w = connect_to(&f, serve_the_second, NULL);
+
+	(void)state;
+	assert_int_equal(wrenn_send_fds(w, "m", NULL, &passed, 1, &err), -1);
+	assert_non_null(strstr(err.message, strerror(EBADF)));
+	assert_error(&err, "local");
+	assert_int_equal(wrenn_call(w, "m", NULL, SOON, &result, &err), 0);
+	json_object_put(result);
+	disconnect(&f, w);
+}
+
 #define MANY 400
 
 /* Reads nothing before it has answered as much as its socket holds. */
@@ -482,6 +594,10 @@ main(void)
 		cmocka_unit_test(test_a_deadline_cancels_the_call),
 		cmocka_unit_test(test_an_interrupt_cancels_the_call),
 		cmocka_unit_test(test_a_wait_can_be_repeated),
+		cmocka_unit_test(test_a_wait_without_time_takes_what_came),
+		cmocka_unit_test(test_an_error_with_code_0_is_one),
+		cmocka_unit_test(test_a_refusal_is_heard_when_descriptors_go),
+		cmocka_unit_test(test_a_bad_descriptor_is_no_lost_daemon),
 		cmocka_unit_test(test_pipelining_more_than_sockets_hold),
 		cmocka_unit_test(test_nobody_at_the_socket),
 	};

@@ -92,8 +92,8 @@ enter(void **state)
 		.daemon = f,
 	};
 	f->dispatch = dispatch_new(&f->svc);
-	f->svc.listener = listener_new(
-	    f->rig->loop, &f->rig->settings, &dispatch_peer_ops, f->dispatch);
+	f->svc.listener = listener_new(f->rig->loop, &f->rig->settings, -1,
+	    &dispatch_peer_ops, f->dispatch);
 	assert_non_null(f->svc.listener);
 	connect_client(f);
 	*state = f;

@@ -103,7 +103,7 @@ leave(void **state)
 static struct listener *
 open_listener(struct fixture *f)
 {
-	f->listener = listener_new(f->loop, &f->settings, &ops, f);
+	f->listener = listener_new(f->loop, &f->settings, -1, &ops, f);
 	return f->listener;
 }
 
@@ -239,7 +239,7 @@ a_live_one_is_left_alone(void **state)
 	int fd;
 
 	assert_non_null(open_listener(f));
-	second = listener_new(f->loop, &f->settings, &ops, f);
+	second = listener_new(f->loop, &f->settings, -1, &ops, f);
 	assert_null(second);
 	fd = client(f);
 	assert_true(fd >= 0);

@@ -138,10 +138,11 @@ static void
 access_classes_are_as_designed(void **state)
 {
 	static const char *const admin[] = { "daemon.reload", "daemon.shutdown",
-		"auth.set", "auth.logout" };
+		"auth.login", "auth.set", "auth.logout", "api.request" };
 	static const char *const read[] = { "daemon.hello", "daemon.status",
-		"auth.status", "capsule.list", "capsule.get", "capsule.wait",
-		"rpc.discover", "call.cancel", "call.end" };
+		"daemon.metrics", "daemon.events", "auth.status",
+		"capsule.list", "capsule.get", "capsule.wait", "rpc.discover",
+		"call.cancel", "call.end" };
 	enum access wanted;
 	size_t j;
 	int i;

@@ -23,13 +23,22 @@ class Client:
     """One connection. Answers are matched by id, whatever their order."""
 
     def __init__(self, path, deadline=DEADLINE):
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         # Without a timeout yet: with one, a full backlog is an error at once.
-        self.sock.connect(str(path))
+        self.sock = self.connect(str(path))
         self.sock.settimeout(deadline)
         self.buffer = b""
         self.ids = itertools.count(1)
         self.waiting = {}
+
+    @staticmethod
+    def connect(path):
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            sock.connect(path)
+        except OSError:
+            sock.close()
+            raise
+        return sock
 
     def close(self):
         self.sock.close()

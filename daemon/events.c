@@ -1,0 +1,177 @@
+#include "daemon/events.h"
+
+#include <stdlib.h>
+
+#include <json-c/json.h>
+
+#include "daemon/loop.h"
+#include "proto/jx.h"
+#include "proto/queue.h"
+#include "proto/xalloc.h"
+
+#include "proto/banned.h"
+
+#define AGAIN_MS 100
+
+struct kept {
+	uid_t uid;
+	struct json_object *event;
+};
+
+/* A watcher: at `next`, and told of what is above in the next turn. */
+struct subscription {
+	struct events *all;
+	uid_t uid;
+	uint64_t next;   /* number of the event it is to see next */
+	uint64_t missed; /* and not told yet */
+	struct later catch_up;
+	struct timer *again; /* after it said "not now" */
+	event_fn *fn;
+	void *arg;
+	LIST_ENTRY(subscription) entry;
+};
+
+struct events {
+	struct loop *loop;
+	uint64_t last;
+	struct kept ring[EVENTS_KEPT]; /* event n is at n % EVENTS_KEPT */
+	LIST_HEAD(, subscription) watchers;
+};
+
+struct events *
+events_new(struct loop *l)
+{
+	struct events *ev = xcalloc(1, sizeof(*ev));
+
+	ev->loop = l;
+	LIST_INIT(&ev->watchers);
+	return ev;
+}
+
+void
+events_free(struct events *ev)
+{
+	struct subscription *s;
+	int i;
+
+	if (ev == NULL)
+		return;
+	while ((s = LIST_FIRST(&ev->watchers)) != NULL)
+		events_unsubscribe(s);
+	for (i = 0; i < EVENTS_KEPT; i++)
+		json_object_put(ev->ring[i].event);
+	free(ev);
+}
+
+void
+events_emit(
+    struct events *ev, const char *type, uid_t uid, struct json_object *fields)
+{
+	struct json_object *o = json_object_new_object();
+	struct subscription *s;
+	struct kept *k;
+
+	k = &ev->ring[++ev->last % EVENTS_KEPT];
+	jx_add_int(o, "seq", (int64_t)ev->last);
+	jx_add_int(o, "time", wall_ms());
+	jx_add_str(o, "type", type);
+	if (fields != NULL) {
+		json_object_object_foreach(fields, key, value)
+			jx_add(o, key, json_object_get(value));
+		json_object_put(fields);
+	}
+	json_object_put(k->event);
+	*k = (struct kept){ uid, o };
+	LIST_FOREACH(s, &ev->watchers, entry)
+		if (!timer_armed(s->again))
+			loop_later(ev->loop, &s->catch_up);
+}
+
+uint64_t
+events_last(const struct events *ev)
+{
+	return ev->last;
+}
+
+static uint64_t
+oldest_kept(const struct events *ev)
+{
+	return ev->last >= EVENTS_KEPT ? ev->last - EVENTS_KEPT + 1 : 1;
+}
+
+/* The next event for the watcher, or NULL. */
+static struct json_object *
+next_event(struct subscription *s)
+{
+	struct events *ev = s->all;
+	struct kept *k;
+
+	if (s->next < oldest_kept(ev)) {
+		s->missed += oldest_kept(ev) - s->next;
+		s->next = oldest_kept(ev);
+	}
+	while (s->next <= ev->last) {
+		k = &ev->ring[s->next++ % EVENTS_KEPT];
+		if (k->uid == s->uid || k->uid == EVENTS_FOR_ALL)
+			return k->event;
+	}
+	return NULL;
+}
+
+/*
+ * One event a turn, so that a long past does not hold up the loop. fn must
+ * not unsubscribe.
+ */
+static void
+catch_up(void *arg)
+{
+	struct subscription *s = arg;
+	struct json_object *event = next_event(s);
+
+	if (event == NULL) {
+		s->fn(s->arg, NULL, &s->missed);
+		return;
+	}
+	if (!s->fn(s->arg, event, &s->missed)) {
+		s->next--;
+		timer_set(s->again, AGAIN_MS);
+		return;
+	}
+	loop_later(s->all->loop, &s->catch_up);
+}
+
+static void
+try_again(void *arg)
+{
+	struct subscription *s = arg;
+
+	loop_later(s->all->loop, &s->catch_up);
+}
+
+struct subscription *
+events_subscribe(
+    struct events *ev, uid_t uid, uint64_t since, event_fn *fn, void *arg)
+{
+	struct subscription *s = xcalloc(1, sizeof(*s));
+
+	s->all = ev;
+	s->uid = uid;
+	/* From an earlier run, whose numbers went further: from the start. */
+	s->next = since > ev->last ? 1 : since + 1;
+	s->fn = fn;
+	s->arg = arg;
+	s->again = timer_new(ev->loop, try_again, s);
+	later_init(&s->catch_up, catch_up, s);
+	loop_later(ev->loop, &s->catch_up);
+	LIST_INSERT_HEAD(&ev->watchers, s, entry);
+	return s;
+}
+
+void
+events_unsubscribe(struct subscription *s)
+{
+	later_cancel(s->all->loop, &s->catch_up);
+	timer_free(s->again);
+	LIST_REMOVE(s, entry);
+	free(s);
+}
