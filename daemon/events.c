@@ -6,12 +6,14 @@
 
 #include "daemon/loop.h"
 #include "proto/jx.h"
+#include "proto/limits.h"
 #include "proto/queue.h"
 #include "proto/xalloc.h"
 
 #include "proto/banned.h"
 
-#define AGAIN_MS 100
+#define AGAIN_MS      100
+#define EVENTS_A_TURN (2 * LIMIT_REQUESTS_PER_TURN)
 
 struct kept {
 	uid_t uid;
@@ -119,23 +121,28 @@ next_event(struct subscription *s)
 }
 
 /*
- * One event a turn, so that a long past does not hold up the loop. fn must
- * not unsubscribe.
+ * A few events a turn: as many as calls can make in one, so that a watcher
+ * that reads keeps up, and no more, so that a long past does not hold up the
+ * loop. fn must not unsubscribe.
  */
 static void
 catch_up(void *arg)
 {
 	struct subscription *s = arg;
-	struct json_object *event = next_event(s);
+	struct json_object *event;
+	int n;
 
-	if (event == NULL) {
-		s->fn(s->arg, NULL, &s->missed);
-		return;
-	}
-	if (!s->fn(s->arg, event, &s->missed)) {
-		s->next--;
-		timer_set(s->again, AGAIN_MS);
-		return;
+	for (n = 0; n < EVENTS_A_TURN; n++) {
+		event = next_event(s);
+		if (event == NULL) {
+			s->fn(s->arg, NULL, &s->missed);
+			return;
+		}
+		if (!s->fn(s->arg, event, &s->missed)) {
+			s->next--;
+			timer_set(s->again, AGAIN_MS);
+			return;
+		}
 	}
 	loop_later(s->all->loop, &s->catch_up);
 }
