@@ -1,6 +1,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <json-c/json.h>
 
@@ -110,12 +111,27 @@ status_run(struct ctl *ctl, const void *opts, char **args)
 
 /* --- whoami */
 
+/* "2026-11-23 18:00 (in 5h)", or that it is over. */
+static void
+add_expiry(struct buf *b, int64_t at)
+{
+	struct human when, left;
+	int64_t s = at - (int64_t)time(NULL);
+
+	buf_addf(b, "%s", human_time(&when, (time_t)at));
+	if (s > 0)
+		buf_addf(b, " (in %s)", human_age(&left, s));
+	else
+		buf_addf(b, " (over: wrennctl login)");
+}
+
 /* "source environment, fingerprint 1a2b3c", and what else is told. */
 static void
 print_credential(struct ctl *ctl, const char *label, struct json_object *c)
 {
 	struct buf b;
 	const char *text;
+	int64_t at;
 
 	if (c == NULL) {
 		out_pair(&ctl->out, label, "none");
@@ -123,10 +139,14 @@ print_credential(struct ctl *ctl, const char *label, struct json_object *c)
 	}
 	buf_init(&b, LIMIT_ANSWER_LINE);
 	json_object_object_foreach(c, key, value) {
-		if (value == NULL)
+		if (value == NULL || strcmp(key, "expires_at") == 0)
 			continue;
 		buf_addf(&b, "%s%s ", b.len > 0 ? ", " : "", key);
 		out_value(&b, value);
+	}
+	if (jx_int(c, "expires_at", 0, INT64_MAX, &at) == 0) {
+		buf_addf(&b, ", expires ");
+		add_expiry(&b, at);
 	}
 	text = buf_str(&b);
 	out_pair(&ctl->out, label, text ? text : "-");

@@ -41,8 +41,7 @@
 #define KEY_TICK_MS   3000 /* how often key files are looked at */
 #define DESCRIPTORS   8192
 #define DRAIN_TICK_MS 20
-#define IDLE_TICK_MS  15000
-#define IDLE_MS       300000 /* with nothing to guard, one on demand leaves */
+#define IDLE_TICKS    8 /* in the time after which an idle one leaves */
 
 struct daemon {
 	const struct daemon_options *options;
@@ -201,10 +200,10 @@ idle_tick(void *arg)
 	if (listener_clients(d->listener) > 0 ||
 	    calls_in_flight(d->calls) > 0 || guards_something(d))
 		d->busy_ms = now_ms();
-	if (now_ms() - d->busy_ms >= IDLE_MS)
+	if (now_ms() - d->busy_ms >= (uint64_t)d->settings->idle_timeout_ms)
 		stop(d);
 	else
-		timer_set(d->tick, IDLE_TICK_MS);
+		timer_set(d->tick, d->settings->idle_timeout_ms / IDLE_TICKS);
 }
 
 /* ---- reloading ---- */
@@ -462,7 +461,7 @@ credential_ready(void *arg, bool changed)
 	if (d->options->on_demand) {
 		d->busy_ms = now_ms();
 		d->tick = timer_new(d->loop, idle_tick, d);
-		timer_set(d->tick, IDLE_TICK_MS);
+		timer_set(d->tick, d->settings->idle_timeout_ms / IDLE_TICKS);
 	}
 	d->key_tick = timer_new(d->loop, look_at_keys, d);
 	timer_set(d->key_tick, KEY_TICK_MS);

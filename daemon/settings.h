@@ -37,6 +37,7 @@ struct settings {
 
 	int64_t connect_timeout_ms;
 	int64_t drain_timeout_ms;
+	int64_t idle_timeout_ms;
 	int64_t max_connections;
 
 	int64_t calls_per_client;

@@ -179,6 +179,22 @@ def test_put_right_it_starts(home):
     assert home.rows() == []
 
 
+# ---- leaving ----
+
+def test_idle_it_leaves_but_guards_what_is_on_record(home):
+    home.config.write_text(home.config.read_text().replace(
+        "[daemon]", "[daemon]\nidle_timeout = 1s"))
+    home.ctl.ok("create", "--name", "web")
+    pid = home.daemon_pid()
+    until(lambda: home.ctl.json("status")["uptime_ms"] > 4000, pause=0.7)
+    assert home.daemons() == [pid]
+    home.ctl.ok("rm", "web")
+    until(lambda: home.daemons() == [])
+    assert "stopped" in home.log_text().splitlines()[-1]
+    # And the next command brings one back.
+    assert home.rows() == []
+
+
 # ---- coming back ----
 
 def test_killed_it_comes_back_with_its_record(cloud, home):

@@ -119,6 +119,7 @@ every_key_is_taken(void **state)
 				  "state_dir = /var/s\n"
 				  "log_level = debug\n"
 				  "drain_timeout = 2m\n"
+				  "idle_timeout = 7m\n"
 				  "; a comment\n"
 				  "[profile default]\n"
 				  "base_url = https://a.test/api/\n"
@@ -148,6 +149,7 @@ every_key_is_taken(void **state)
 	assert_string_equal(s->state_dir, "/var/s");
 	assert_int_equal(s->log_level, LOG_DEBUG);
 	assert_int_equal(s->drain_timeout_ms, 120000);
+	assert_int_equal(s->idle_timeout_ms, 420000);
 	assert_string_equal(s->base_url, "https://a.test/api");
 	assert_string_equal(s->api_key_file, "/k");
 	assert_string_equal(s->token_file, "/t");
@@ -180,7 +182,7 @@ the_printed_keys_are_those(void **state)
 	assert_int_equal(fclose(out), 0);
 	for (i = 0; text[i] != '\0'; i++)
 		lines += text[i] == '\n';
-	assert_int_equal(lines, 21);
+	assert_int_equal(lines, 22);
 	assert_int_equal(strncmp(text, "daemon.socket\n", 14), 0);
 	assert_non_null(strstr(text, "\nprofile.base_url\n"));
 	assert_non_null(strstr(text, "\nlimits.clients_per_user\n"));
