@@ -27,12 +27,6 @@ log_set_level(enum log_level level)
 	threshold = level;
 }
 
-const char *
-log_level_name(enum log_level level)
-{
-	return level_names[level];
-}
-
 int
 log_level_by_name(const char *name, enum log_level *ret)
 {

@@ -17,7 +17,6 @@ enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
 void log_set_level(enum log_level level);
 /* 0, or -EINVAL for a word that is no level. */
 int log_level_by_name(const char *name, enum log_level *ret);
-const char *log_level_name(enum log_level level);
 
 /* Sends libevent's and sqlite's own messages here. Call once, first. */
 void log_take_over(void);

@@ -71,7 +71,6 @@ levels_have_names(void **state)
 	for (i = LOG_ERROR; i <= LOG_DEBUG; i++) {
 		assert_int_equal(log_level_by_name(names[i], &level), 0);
 		assert_int_equal(level, i);
-		assert_string_equal(log_level_name(level), names[i]);
 	}
 	assert_int_equal(log_level_by_name("warning", &level), -EINVAL);
 	assert_int_equal(log_level_by_name("", &level), -EINVAL);
