@@ -44,6 +44,10 @@ async def answer(request, handler):
     try:
         return await handler(request)
     except ApiError as error:
+        # A refusal that comes before the whole request makes the edge reset
+        # the stream now and then. Uploads are not waited for.
+        if request.content_type == "application/json":
+            await request.content.read()
         if error.status < 500:
             request["entry"]["executed"] = False
         return error.response()
