@@ -80,6 +80,7 @@ api_capsule_create(const struct capsule_row *row)
 	jx_add_int(o, "timeout_sec", row->timeout_s);
 	r = post_json(xstrdup("/v1/capsules"), o);
 	r->timeout_ms = CREATE_MS;
+	r->slow = true;
 	return r;
 }
 
@@ -116,6 +117,7 @@ api_capsule_action(const char *id, const char *action)
 	/* A body, if an empty one, keeps libcurl from sending it twice. */
 	r = post_json(path, json_object_new_object());
 	r->timeout_ms = SNAPSHOT_MS;
+	r->slow = true;
 	return r;
 }
 
@@ -193,6 +195,7 @@ api_exec(const char *id, const struct api_command *c)
 	r = post_json(xasprintf("/v1/capsules/%s/exec", id), o);
 	r->timeout_ms = (uint64_t)c->timeout_s * 1000 + EXEC_SLACK_MS;
 	r->max_answer = EXEC_MAX;
+	r->slow = true;
 	return r;
 }
 

@@ -15,9 +15,9 @@
 
 #include "daemon/capsules.h"
 #include "daemon/cred.h"
+#include "daemon/dialer.h"
 #include "daemon/dispatch.h"
 #include "daemon/events.h"
-#include "daemon/http_curl.h"
 #include "daemon/keepalive.h"
 #include "daemon/listener.h"
 #include "daemon/log.h"
@@ -531,11 +531,11 @@ daemon_run(const struct daemon_options *o)
 	d.settings = settings_load(&o->args);
 	if (d.settings == NULL)
 		return EXIT_FAILURE;
-	http_curl_process_init();
+	dialer_process_init();
 	if (start(&d) < 0 || loop_run(d.loop) < 0)
 		d.failed = true;
 	finish(&d);
-	http_curl_process_end();
+	dialer_process_end();
 	if (!d.failed)
 		log_info("stopped");
 	return d.failed ? EXIT_FAILURE : EXIT_SUCCESS;

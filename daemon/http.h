@@ -35,18 +35,23 @@ struct http_sink {
 	void *arg;
 };
 
-/* Lent to the transport until the result, or the cancel. */
+/*
+ * Lent to the transport: the body, source and sink until the result or the
+ * cancel, the rest only while start() runs.
+ */
 struct http_request {
 	const char *method;
 	const char *url;
 	const char *const *headers; /* "Name: value" */
 	size_t header_count;
-	const char *body; /* NULL when there is none, or a source */
+	const char *credential; /* one more, kept out of compression tables */
+	const char *body;       /* NULL when there is none, or a source */
 	size_t body_len;
 	const struct http_source *source;
 	const struct http_sink *sink;
 	bool bulk;  /* a connection of its own, HTTP/1.1 */
 	bool whole; /* the end of the connection is no proof of a 2xx */
+	bool slow;  /* may take long: leaves room for the others */
 	uint64_t timeout_ms; /* in all; 0 for none */
 	uint64_t stall_ms;   /* without a byte either way; 0 for none */
 	size_t max_body;     /* of a collected answer */
@@ -65,6 +70,8 @@ struct http_result {
 	struct buf body;
 	enum rpc_errno error; /* when not answered */
 	char why[256];        /* likewise, for people */
+	bool want_http1;      /* not sent: the server speaks no HTTP/2 */
+	bool turned_away;     /* not sent: refused by a server that is there */
 };
 
 struct http;
@@ -76,8 +83,9 @@ typedef void http_done_fn(void *arg, struct http_result *result);
 struct http_stats {
 	uint64_t exchanges;   /* started */
 	uint64_t connections; /* opened in all */
-	int in_flight;
-	int version; /* of the last answer: 11, 20, or 0 */
+	int open;             /* connections now; 0 where not known */
+	int in_flight;        /* exchanges */
+	int waiting;          /* of those, for a connection with room */
 };
 
 struct http_ops {

@@ -1,18 +1,14 @@
 #include "daemon/http_curl.h"
 
 #include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/socket.h>
 
-#include <curl/curl.h>
-
-#include "daemon/log.h"
+#include "daemon/dialer.h"
 #include "daemon/loop.h"
+#include "daemon/multi.h"
 #include "proto/limits.h"
 #include "proto/queue.h"
 #include "proto/xalloc.h"
@@ -21,21 +17,19 @@
 
 #define MAX_LIFETIME_S 3600L /* of a connection: certificates change */
 #define IDLE_S         300L  /* upstream closes at 620 s */
-#define CACHE_S        60L   /* names and trust */
-#define TCP_TIMEOUT_MS 30000
 #define BULK_BUFFER    (256 * 1024L)
 /*
- * Where no multiplexing is to be had, one for each call in flight: more than
- * one client may have, so that its slow commands hold up nobody else's calls.
+ * One for each call in flight: more than one client may have, so that its
+ * slow commands hold up nobody else's calls.
  */
-#define HTTP1_CONNECTIONS (2L * LIMIT_CALLS_PER_PEER)
+#define MAX_CONNECTIONS (2L * LIMIT_CALLS_PER_PEER)
 
 struct pool;
 
 /*
  * One request. Lives from start() until its result was told or it was
  * cancelled. While one of its callbacks runs inside libcurl nothing touches
- * the handle; results are collected first and told from collect() only.
+ * the handle; results are collected first and told from settled() only.
  */
 struct http_exchange {
 	struct pool *pool;
@@ -68,9 +62,7 @@ TAILQ_HEAD(exchange_list, http_exchange);
  */
 struct pool {
 	struct http_curl *owner;
-	CURLM *multi;
-	struct timer *timer;
-	struct later collect;
+	struct multi *multi;
 	struct exchange_list active, finished;
 	bool retired;
 	LIST_ENTRY(pool) entry;
@@ -79,7 +71,7 @@ struct pool {
 struct http_curl {
 	struct http http; /* first: what callers hold */
 	struct loop *loop;
-	struct http_curl_options opt;
+	struct dialer *dialer;
 	struct pool *calls, *bulk; /* in use; also on the list */
 	LIST_HEAD(, pool) pools;
 	size_t bodies; /* bytes of all answers in memory */
@@ -174,87 +166,7 @@ header_cb(char *data, size_t size, size_t count, void *arg)
 	return n;
 }
 
-static void socket_ready(void *arg, int events);
-
-/* One socket of a pool, as libcurl announced it. */
-struct watch {
-	struct pool *pool;
-	curl_socket_t fd;
-	struct io *io;
-};
-
-static int
-socket_cb(CURL *easy, curl_socket_t fd, int what, void *arg, void *known)
-{
-	struct pool *p = arg;
-	struct watch *w = known;
-	int events = 0;
-
-	(void)easy;
-	if (what == CURL_POLL_REMOVE) {
-		if (w != NULL)
-			io_free(w->io);
-		free(w);
-		curl_multi_assign(p->multi, fd, NULL);
-		return 0;
-	}
-	if (w == NULL) {
-		w = xmalloc(sizeof(*w));
-		*w = (struct watch){ .pool = p, .fd = fd };
-		w->io = io_new(p->owner->loop, fd, socket_ready, w);
-		curl_multi_assign(p->multi, fd, w);
-	}
-	if (what & CURL_POLL_IN)
-		events |= IO_READ;
-	if (what & CURL_POLL_OUT)
-		events |= IO_WRITE;
-	io_want(w->io, events);
-	return 0;
-}
-
-static int
-timer_cb(CURLM *multi, long ms, void *arg)
-{
-	struct pool *p = arg;
-
-	(void)multi;
-	timer_set(p->timer, ms);
-	return 0;
-}
-
-/* ---- driving a pool ---- */
-
-static void
-drive(struct pool *p, curl_socket_t fd, int events)
-{
-	int running;
-	CURLMcode rc;
-
-	rc = curl_multi_socket_action(p->multi, fd, events, &running);
-	if (rc != CURLM_OK)
-		log_error("libcurl: %s", curl_multi_strerror(rc));
-	loop_later(p->owner->loop, &p->collect);
-}
-
-static void
-socket_ready(void *arg, int events)
-{
-	struct watch *w = arg;
-	int mask = 0;
-
-	if (events & IO_READ)
-		mask |= CURL_CSELECT_IN;
-	if (events & IO_WRITE)
-		mask |= CURL_CSELECT_OUT;
-	/* w may be freed in there. */
-	drive(w->pool, w->fd, mask);
-}
-
-static void
-timer_due(void *arg)
-{
-	drive(arg, CURL_SOCKET_TIMEOUT, 0);
-}
+/* ---- the end of an exchange ---- */
 
 static void
 exchange_free(struct http_exchange *x)
@@ -272,20 +184,17 @@ pool_free(struct pool *p)
 {
 	struct http_exchange *x;
 
-	later_cancel(p->owner->loop, &p->collect);
 	while ((x = TAILQ_FIRST(&p->finished)) != NULL) {
 		TAILQ_REMOVE(&p->finished, x, entry);
 		exchange_free(x);
 	}
 	while ((x = TAILQ_FIRST(&p->active)) != NULL) {
 		TAILQ_REMOVE(&p->active, x, entry);
-		curl_multi_remove_handle(p->multi, x->easy);
+		multi_remove(p->multi, x->easy);
 		exchange_free(x);
 	}
 	LIST_REMOVE(p, entry);
-	/* The multi first: it still calls for its sockets and its timer. */
-	curl_multi_cleanup(p->multi);
-	timer_free(p->timer);
+	multi_free(p->multi);
 	free(p);
 }
 
@@ -319,17 +228,10 @@ outcome_of(const struct http_exchange *x)
 static enum rpc_errno
 error_of(const struct http_exchange *x, enum http_outcome outcome)
 {
-	switch (x->code) {
-	case CURLE_PEER_FAILED_VERIFICATION:
-	case CURLE_SSL_CACERT_BADFILE:
-	case CURLE_SSL_CERTPROBLEM:
-	case CURLE_SSL_ISSUER_ERROR:
+	if (dialer_is_tls_fault(x->code))
 		return RPC_TLS;
-	case CURLE_OPERATION_TIMEDOUT:
+	if (x->code == CURLE_OPERATION_TIMEDOUT)
 		return outcome == HTTP_NOT_SENT ? RPC_UNREACHABLE : RPC_TIMEOUT;
-	default:
-		break;
-	}
 	if (x->too_large)
 		return RPC_TOO_LARGE;
 	if (x->abort_error != 0)
@@ -357,7 +259,7 @@ explain(struct http_exchange *x)
 		    strerror(x->abort_error));
 	else
 		snprintf(r->why, sizeof(r->why), "%s",
-		    x->detail[0] ? x->detail : curl_easy_strerror(x->code));
+		    dialer_explain(x->pool->owner->dialer, x->code, x->detail));
 }
 
 /*
@@ -365,33 +267,31 @@ explain(struct http_exchange *x)
  * HTTP/1 without a length: it may as well have been cut off.
  */
 static bool
-is_unbounded(const struct http_exchange *x, long version)
+is_unbounded(const struct http_exchange *x)
 {
 	curl_off_t length = -1;
 	long status = 0;
 
 	curl_easy_getinfo(x->easy, CURLINFO_RESPONSE_CODE, &status);
 	curl_easy_getinfo(x->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
-	return status >= 200 && status < 300 && length < 0 && !x->chunked &&
-	       version < CURL_HTTP_VERSION_2_0;
+	return status >= 200 && status < 300 && length < 0 && !x->chunked;
 }
 
 static void
 fill_result(struct http_exchange *x)
 {
 	struct http_result *r = &x->result;
-	long status = 0, version = 0, opened = 0;
+	long status = 0, opened = 0;
 	char *type = NULL;
 
 	curl_easy_getinfo(x->easy, CURLINFO_RESPONSE_CODE, &status);
-	curl_easy_getinfo(x->easy, CURLINFO_HTTP_VERSION, &version);
 	curl_easy_getinfo(x->easy, CURLINFO_NUM_CONNECTS, &opened);
 	curl_easy_getinfo(x->easy, CURLINFO_CONTENT_TYPE, &type);
 	x->pool->owner->stats.connections += (uint64_t)opened;
 	r->status = (int)status;
 	snprintf(
 	    r->content_type, sizeof(r->content_type), "%s", type ? type : "");
-	if (x->code == CURLE_OK && x->req.whole && is_unbounded(x, version)) {
+	if (x->code == CURLE_OK && x->req.whole && is_unbounded(x)) {
 		x->code = CURLE_PARTIAL_FILE;
 		snprintf(x->detail, sizeof(x->detail),
 		    "the answer does not tell its length, so it may be "
@@ -399,9 +299,6 @@ fill_result(struct http_exchange *x)
 	}
 	if (x->code == CURLE_OK) {
 		r->outcome = HTTP_ANSWERED;
-		if (!x->req.bulk)
-			x->pool->owner->stats.version =
-			    version == CURL_HTTP_VERSION_2_0 ? 20 : 11;
 		return;
 	}
 	r->outcome = outcome_of(x);
@@ -409,20 +306,7 @@ fill_result(struct http_exchange *x)
 	explain(x);
 }
 
-/* What the first answer taught: without multiplexing one is too few. */
-static void
-adapt(struct pool *p)
-{
-	struct http_curl *h = p->owner;
-	long n = h->opt.max_connections;
-
-	if (h->stats.version == 11 && n < HTTP1_CONNECTIONS)
-		n = HTTP1_CONNECTIONS;
-	if (h->stats.version != 0 && p == h->calls)
-		curl_multi_setopt(p->multi, CURLMOPT_MAX_HOST_CONNECTIONS, n);
-}
-
-/* Takes the handle out; the caller is told in the next collect(). */
+/* Takes the handle out; the caller is told in the next settled(). */
 static void
 finish(struct http_exchange *x, CURLcode code)
 {
@@ -430,31 +314,29 @@ finish(struct http_exchange *x, CURLcode code)
 
 	x->code = code;
 	x->finished = true;
-	curl_multi_remove_handle(p->multi, x->easy);
+	multi_remove(p->multi, x->easy);
 	fill_result(x);
 	TAILQ_REMOVE(&p->active, x, entry);
 	TAILQ_INSERT_TAIL(&p->finished, x, entry);
 }
 
-/*
- * Reads libcurl's messages, takes the handles out, and only then tells the
- * callers, who may start and cancel at will.
- */
 static void
-collect(void *arg)
+transfer_done(void *arg, CURL *easy, CURLcode code)
+{
+	struct http_exchange *x;
+
+	(void)arg;
+	curl_easy_getinfo(easy, CURLINFO_PRIVATE, &x);
+	finish(x, code);
+}
+
+/* Tells the callers, who may start and cancel at will. */
+static void
+settled(void *arg)
 {
 	struct pool *p = arg;
 	struct http_exchange *x;
-	CURLMsg *msg;
-	int left;
 
-	while ((msg = curl_multi_info_read(p->multi, &left)) != NULL) {
-		if (msg->msg != CURLMSG_DONE)
-			continue;
-		curl_easy_getinfo(msg->easy_handle, CURLINFO_PRIVATE, &x);
-		finish(x, msg->data.result);
-	}
-	adapt(p);
 	while ((x = TAILQ_FIRST(&p->finished)) != NULL) {
 		TAILQ_REMOVE(&p->finished, x, entry);
 		p->owner->stats.in_flight--;
@@ -464,6 +346,9 @@ collect(void *arg)
 	if (p->retired && TAILQ_EMPTY(&p->active))
 		pool_free(p);
 }
+
+static const struct multi_ops pool_ops = { .done = transfer_done,
+	.settled = settled };
 
 /* Nothing moved since the last look, and it is not the local end's doing. */
 static void
@@ -479,7 +364,7 @@ stall_due(void *arg)
 		    "nothing moved for %llu s",
 		    (unsigned long long)x->req.stall_ms / 1000);
 		finish(x, CURLE_OPERATION_TIMEDOUT);
-		loop_later(x->pool->owner->loop, &x->pool->collect);
+		multi_settle(x->pool->multi);
 		return;
 	}
 	x->progress_seen = x->progress;
@@ -488,58 +373,14 @@ stall_due(void *arg)
 
 /* ---- starting ---- */
 
-static int
-sockopt_cb(void *arg, curl_socket_t fd, curlsocktype purpose)
-{
-	unsigned int ms = TCP_TIMEOUT_MS;
-
-	(void)arg;
-	(void)purpose;
-	/* Unacknowledged data for so long means that the peer is gone. */
-	setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, sizeof(ms));
-	return CURL_SOCKOPT_OK;
-}
-
-static void
-set_trust(CURL *e, const struct http_curl_options *o)
-{
-	/*
-	 * Debian's default CApath defeats libcurl's trust-store cache: 867 kB
-	 * and 22 ms a connection instead of 43 kB and 1.6 ms (measured).
-	 */
-	curl_easy_setopt(e, CURLOPT_CAPATH, NULL);
-	if (o->ca_file != NULL)
-		curl_easy_setopt(e, CURLOPT_CAINFO, o->ca_file);
-	curl_easy_setopt(e, CURLOPT_CA_CACHE_TIMEOUT, CACHE_S);
-	if (o->client_cert != NULL)
-		curl_easy_setopt(e, CURLOPT_SSLCERT, o->client_cert);
-	if (o->client_key != NULL)
-		curl_easy_setopt(e, CURLOPT_SSLKEY, o->client_key);
-	if (o->proxy != NULL)
-		curl_easy_setopt(e, CURLOPT_PROXY, o->proxy);
-}
-
 static void
 set_connection(CURL *e, const struct http_curl *h, bool bulk)
 {
-	bool multiplex = h->opt.tls && !bulk;
-
-	curl_easy_setopt(e, CURLOPT_HTTP_VERSION,
-	    multiplex ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1);
-	/* A burst waits for the first connection instead of opening many. */
-	curl_easy_setopt(e, CURLOPT_PIPEWAIT, multiplex ? 1L : 0L);
+	dialer_set(h->dialer, e, NULL);
+	curl_easy_setopt(e, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1);
 	curl_easy_setopt(e, CURLOPT_MAXLIFETIME_CONN, MAX_LIFETIME_S);
 	curl_easy_setopt(e, CURLOPT_MAXAGE_CONN, IDLE_S);
-	curl_easy_setopt(e, CURLOPT_DNS_CACHE_TIMEOUT, CACHE_S);
-	curl_easy_setopt(
-	    e, CURLOPT_CONNECTTIMEOUT_MS, h->opt.connect_timeout_ms);
-	curl_easy_setopt(e, CURLOPT_SOCKOPTFUNCTION, sockopt_cb);
-	curl_easy_setopt(e, CURLOPT_TCP_KEEPALIVE, 1L);
-	curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
-	curl_easy_setopt(e, CURLOPT_QUICK_EXIT, 1L);
-	curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http,https");
 	curl_easy_setopt(e, CURLOPT_FOLLOWLOCATION, 0L);
-	curl_easy_setopt(e, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
 	if (bulk) {
 		curl_easy_setopt(e, CURLOPT_FRESH_CONNECT, 1L);
 		curl_easy_setopt(e, CURLOPT_FORBID_REUSE, 1L);
@@ -589,6 +430,8 @@ set_request(struct http_exchange *x)
 
 	for (i = 0; i < q->header_count; i++)
 		x->headers = curl_slist_append(x->headers, q->headers[i]);
+	if (q->credential != NULL)
+		x->headers = curl_slist_append(x->headers, q->credential);
 	x->headers = curl_slist_append(x->headers, "Expect:");
 	set_body(x);
 	curl_easy_setopt(x->easy, CURLOPT_URL, q->url);
@@ -620,7 +463,6 @@ curl_start(struct http *http, const struct http_request *req,
 	x->easy = curl_easy_init();
 	if (x->easy == NULL)
 		abort();
-	set_trust(x->easy, &h->opt);
 	set_connection(x->easy, h, req->bulk);
 	set_request(x);
 	if (req->stall_ms > 0) {
@@ -630,8 +472,7 @@ curl_start(struct http *http, const struct http_request *req,
 	h->stats.exchanges++;
 	h->stats.in_flight++;
 	TAILQ_INSERT_TAIL(&p->active, x, entry);
-	/* Runs timer_cb with 0, so that the work begins next turn. */
-	curl_multi_add_handle(p->multi, x->easy);
+	multi_add(p->multi, x->easy);
 	return x;
 }
 
@@ -644,7 +485,7 @@ curl_resume(struct http_exchange *x)
 	x->paused_write = false;
 	/* May run the callbacks before it returns. */
 	curl_easy_pause(x->easy, CURLPAUSE_CONT);
-	loop_later(x->pool->owner->loop, &x->pool->collect);
+	multi_settle(x->pool->multi);
 }
 
 /* ---- the transport ---- */
@@ -657,34 +498,17 @@ pool_new(struct http_curl *h)
 	p->owner = h;
 	TAILQ_INIT(&p->active);
 	TAILQ_INIT(&p->finished);
-	p->timer = timer_new(h->loop, timer_due, p);
-	later_init(&p->collect, collect, p);
-	p->multi = curl_multi_init();
-	if (p->multi == NULL)
-		abort();
-	curl_multi_setopt(p->multi, CURLMOPT_SOCKETFUNCTION, socket_cb);
-	curl_multi_setopt(p->multi, CURLMOPT_SOCKETDATA, p);
-	curl_multi_setopt(p->multi, CURLMOPT_TIMERFUNCTION, timer_cb);
-	curl_multi_setopt(p->multi, CURLMOPT_TIMERDATA, p);
-	curl_multi_setopt(p->multi, CURLMOPT_MAX_CONCURRENT_STREAMS, 1000L);
+	p->multi = multi_new(h->loop, &pool_ops, p);
 	LIST_INSERT_HEAD(&h->pools, p, entry);
-	return p;
-}
-
-static struct pool *
-calls_pool_new(struct http_curl *h)
-{
-	struct pool *p = pool_new(h);
-
-	curl_multi_setopt(p->multi, CURLMOPT_MAX_HOST_CONNECTIONS,
-	    h->opt.tls ? h->opt.max_connections : HTTP1_CONNECTIONS);
 	return p;
 }
 
 static void
 new_pools(struct http_curl *h)
 {
-	h->calls = calls_pool_new(h);
+	h->calls = pool_new(h);
+	multi_set(
+	    h->calls->multi, CURLMOPT_MAX_HOST_CONNECTIONS, MAX_CONNECTIONS);
 	h->bulk = pool_new(h);
 }
 
@@ -692,63 +516,24 @@ static void
 retire(struct pool *p)
 {
 	p->retired = true;
-	loop_later(p->owner->loop, &p->collect);
-}
-
-/* Pausing writes to the connection, which sends what is queued there. */
-static void
-nudge(struct pool *p)
-{
-	struct http_exchange *x;
-
-	TAILQ_FOREACH(x, &p->active, entry) {
-		if (x->paused_read || x->paused_write)
-			continue;
-		curl_easy_pause(x->easy, CURLPAUSE_RECV);
-		curl_easy_pause(x->easy, CURLPAUSE_CONT);
-	}
-	loop_later(p->owner->loop, &p->collect);
-}
-
-/*
- * libcurl 7.88 resets the HTTP/2 stream of a request that is taken out, but
- * sends the reset only with the connection's next bytes: a cancelled command
- * would run on. Other requests bring those bytes; without any the connection
- * is closed.
- */
-static void
-send_reset(struct pool *p)
-{
-	struct http_curl *h = p->owner;
-
-	if (!h->opt.tls || p == h->bulk)
-		return;
-	if (!TAILQ_EMPTY(&p->active)) {
-		nudge(p);
-	} else if (p == h->calls) {
-		h->calls = calls_pool_new(h);
-		retire(p);
-	}
+	multi_settle(p->multi);
 }
 
 static void
 curl_cancel(struct http_exchange *x)
 {
 	struct pool *p = x->pool;
-	bool in_flight = !x->finished;
 
 	if (x->finished) {
 		TAILQ_REMOVE(&p->finished, x, entry);
 	} else {
-		curl_multi_remove_handle(p->multi, x->easy);
+		multi_remove(p->multi, x->easy);
 		TAILQ_REMOVE(&p->active, x, entry);
 	}
 	p->owner->stats.in_flight--;
 	exchange_free(x);
-	if (in_flight)
-		send_reset(p);
 	if (p->retired)
-		loop_later(p->owner->loop, &p->collect);
+		multi_settle(p->multi);
 }
 
 static void
@@ -775,10 +560,6 @@ curl_free_transport(struct http *http)
 
 	while ((p = LIST_FIRST(&h->pools)) != NULL)
 		pool_free(p);
-	free((char *)(uintptr_t)h->opt.ca_file);
-	free((char *)(uintptr_t)h->opt.client_cert);
-	free((char *)(uintptr_t)h->opt.client_key);
-	free((char *)(uintptr_t)h->opt.proxy);
 	free(h);
 }
 
@@ -792,32 +573,14 @@ static const struct http_ops curl_ops = {
 };
 
 struct http *
-http_curl_new(struct loop *l, const struct http_curl_options *options)
+http_curl_new(struct loop *l, struct dialer *d)
 {
 	struct http_curl *h = xcalloc(1, sizeof(*h));
 
 	h->http.ops = &curl_ops;
 	h->loop = l;
-	h->opt = *options;
-	h->opt.ca_file = xstrdup(options->ca_file);
-	h->opt.client_cert = xstrdup(options->client_cert);
-	h->opt.client_key = xstrdup(options->client_key);
-	h->opt.proxy = xstrdup(options->proxy);
+	h->dialer = d;
 	LIST_INIT(&h->pools);
 	new_pools(h);
 	return &h->http;
-}
-
-void
-http_curl_process_init(void)
-{
-	/* libcurl opens the file that it names, and writes TLS keys there. */
-	unsetenv("SSLKEYLOGFILE");
-	curl_global_init(CURL_GLOBAL_DEFAULT);
-}
-
-void
-http_curl_process_end(void)
-{
-	curl_global_cleanup();
 }

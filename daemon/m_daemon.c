@@ -69,11 +69,13 @@ upstream_json(const struct services *svc)
 	jx_add_str(o, "base_url", upstream_base_url(svc->upstream));
 	jx_add_str(o, "state", s.state);
 	jx_add_str(o, "http_version",
-	    s.http.version == 20   ? "2"
-	    : s.http.version == 11 ? "1.1"
+	    s.http_version == 20   ? "2"
+	    : s.http_version == 11 ? "1.1"
 				   : "");
 	jx_add_int(o, "connections", (int64_t)s.http.connections);
+	jx_add_int(o, "open_connections", s.http.open);
 	jx_add_int(o, "in_flight", s.http.in_flight);
+	jx_add_int(o, "waiting", s.http.waiting);
 	jx_add_int(o, "requests", (int64_t)s.requests);
 	jx_add_int(o, "shared", (int64_t)s.shared);
 	jx_add_int(o, "retries", (int64_t)s.retries);

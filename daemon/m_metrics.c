@@ -68,6 +68,11 @@ add_upstream(struct buf *b, const struct services *svc)
 	gauge(b, "upstream_up", "1 when the last call reached the server.",
 	    s.state[0] == 'u' && s.state[1] == 'p');
 	gauge(b, "upstream_in_flight", "Requests under way.", s.http.in_flight);
+	gauge(b, "upstream_waiting",
+	    "Of those, the ones that wait for a connection with room.",
+	    s.http.waiting);
+	gauge(
+	    b, "upstream_connections_open", "HTTP/2 connections.", s.http.open);
 	gauge(b, "upstream_latency_seconds",
 	    "Moving average of answered requests.", s.latency_ms / 1000);
 	counter(b, "upstream_requests", "Requests asked for.", s.requests);

@@ -58,6 +58,8 @@ static const struct key keys[] = {
 	{ "profile",   "allow_plain_http", KEY_BOOL,  AT(allow_plain_http), 0, 0 },
 	{ "profile",   "connect_timeout",  KEY_MSECS, AT(connect_timeout_ms), 100, 600000 },
 	{ "profile",   "max_connections",  KEY_INT,   AT(max_connections), 1, 64 },
+	{ "profile",   "ping_after",       KEY_MSECS, AT(ping_after_ms), 100, 3600000 },
+	{ "profile",   "ping_timeout",     KEY_MSECS, AT(ping_timeout_ms), 100, 600000 },
 	{ "ownership", "default_timeout",  KEY_SECS,  AT(default_timeout_s), 1, 31536000 },
 	{ "ownership", "auto_resume",      KEY_BOOL,  AT(auto_resume), 0, 0 },
 	{ "limits",    "calls_per_client", KEY_INT,   AT(calls_per_client), 1, 65536 },
@@ -413,6 +415,8 @@ settings_load(const struct settings_args *args)
 		.drain_timeout_ms = 10000,
 		.idle_timeout_ms = 300000,
 		.max_connections = 6,
+		.ping_after_ms = 15000,
+		.ping_timeout_ms = 10000,
 		.calls_per_client = LIMIT_CALLS_PER_PEER,
 		.clients_per_uid = LIMIT_PEERS_PER_UID,
 	};

@@ -39,6 +39,8 @@ struct settings {
 	int64_t drain_timeout_ms;
 	int64_t idle_timeout_ms;
 	int64_t max_connections;
+	int64_t ping_after_ms;
+	int64_t ping_timeout_ms;
 
 	int64_t calls_per_client;
 	int64_t clients_per_uid;

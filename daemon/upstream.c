@@ -6,7 +6,9 @@
 #include <time.h>
 
 #include "daemon/cred.h"
+#include "daemon/dialer.h"
 #include "daemon/http_curl.h"
+#include "daemon/http_h2.h"
 #include "daemon/log.h"
 #include "daemon/loop.h"
 #include "daemon/settings.h"
@@ -22,8 +24,9 @@
 #define BUDGET_SHARE   0.1   /* and one for so many requests */
 #define TIMEOUTS_RENEW 2     /* in a row: the connections are suspect */
 #define CLOCK_CHECK_MS 15000
-#define SLEEP_MS       2000 /* a longer gap means that the machine slept */
-#define JOIN_MS        1000 /* one that takes longer may be stuck */
+#define SLEEP_MS       2000    /* a longer gap means that the machine slept */
+#define JOIN_MS        1000    /* one that takes longer may be stuck */
+#define HTTP1_MS       3600000 /* then HTTP/2 is tried again */
 
 struct flight;
 
@@ -49,10 +52,11 @@ struct flight {
 	enum upstream_auth auth;
 	bool idempotent;
 	size_t max_answer;
-	bool whole;
+	bool whole, slow;
 	uint64_t started_ms, timeout_ms, stall_ms;
 	uint64_t epoch; /* of its first attempt; see is_joinable() */
 	int attempts;
+	struct http *via;               /* of the last attempt */
 	struct http_exchange *exchange; /* NULL between attempts */
 	struct timer *backoff;
 	TAILQ_HEAD(, upstream_call) calls;
@@ -63,7 +67,10 @@ struct upstream {
 	struct loop *loop;
 	const struct cred *cred;
 	char *base_url;
-	struct http *http;
+	struct dialer *dialer;
+	struct http *http1;
+	struct http *http2;      /* NULL for a plain base URL */
+	uint64_t http1_until_ms; /* the server speaks no HTTP/2 */
 	TAILQ_HEAD(, flight) flights;
 	double budget;
 	uint64_t changes; /* flights that may have changed something, landed */
@@ -145,10 +152,12 @@ note_result(struct flight *f, const struct http_result *r)
 
 	if (r->outcome == HTTP_ANSWERED) {
 		note_up(u, now_ms() - f->started_ms);
+		u->stats.http_version = f->via == u->http2 ? 20 : 11;
 		return;
 	}
 	/* Limits of ours, and local data sockets, say nothing of upstream. */
-	if (r->error == RPC_TOO_LARGE || r->error == RPC_DATA_SOCKET)
+	if (r->error == RPC_TOO_LARGE || r->error == RPC_DATA_SOCKET ||
+	    r->error == RPC_BUSY)
 		return;
 	note_down(u, r->why);
 	if (r->error != RPC_TIMEOUT)
@@ -227,12 +236,17 @@ may_retry(const struct flight *f, const struct http_result *r)
 	return false;
 }
 
-/* Full jitter: anything from nothing to the doubled delay. */
+/*
+ * Full jitter: anything from nothing to the doubled delay. A server that goes
+ * away in good order has another ready.
+ */
 static int64_t
-backoff_ms(int attempts)
+backoff_ms(int attempts, bool turned_away)
 {
 	int64_t most = BACKOFF_MS << attempts;
 
+	if (turned_away && attempts == 1)
+		return 0;
 	if (most > BACKOFF_MAX_MS)
 		most = BACKOFF_MAX_MS;
 	return random() % (most + 1);
@@ -241,7 +255,7 @@ backoff_ms(int attempts)
 static bool
 retry(struct flight *f, const struct http_result *r)
 {
-	int64_t delay = backoff_ms(f->attempts);
+	int64_t delay = backoff_ms(f->attempts, r->turned_away);
 
 	if (!may_retry(f, r))
 		return false;
@@ -257,6 +271,16 @@ retry(struct flight *f, const struct http_result *r)
 	return true;
 }
 
+/* Nothing was sent: that was no attempt. */
+static void
+use_http1(struct flight *f)
+{
+	f->up->http1_until_ms = now_ms() + HTTP1_MS;
+	f->exchange = NULL;
+	f->attempts--;
+	flight_launch(f);
+}
+
 static void
 exchange_done(void *arg, struct http_result *r)
 {
@@ -269,6 +293,10 @@ exchange_done(void *arg, struct http_result *r)
 		.why = r->why,
 	};
 
+	if (r->want_http1) {
+		use_http1(f);
+		return;
+	}
 	note_result(f, r);
 	log_debug("upstream: method=%s url=%s outcome=%d status=%d ms=%ju%s%s",
 	    f->method, f->url, (int)r->outcome, r->status,
@@ -325,19 +353,31 @@ is_expired(const struct flight *f)
 	       cred_secret(f->up->cred, CRED_API_KEY) == NULL;
 }
 
+static struct http *
+transport_for(const struct flight *f)
+{
+	const struct upstream *u = f->up;
+	bool bulk = f->req != NULL && f->req->bulk;
+
+	if (bulk || u->http2 == NULL || now_ms() < u->http1_until_ms)
+		return u->http1;
+	return u->http2;
+}
+
 /* One attempt. */
 static void
 flight_launch(struct flight *f)
 {
 	uint64_t spent = now_ms() - f->started_ms;
 	const struct upstream_request *req = f->req;
-	const char *headers[2];
+	const char *headers[1];
 	char *auth = NULL, *type = NULL;
 	struct http_request h = {
 		.method = f->method,
 		.url = f->url,
 		.headers = headers,
 		.whole = f->whole,
+		.slow = f->slow,
 		.stall_ms = f->stall_ms,
 		.max_body = f->max_answer,
 	};
@@ -354,7 +394,7 @@ flight_launch(struct flight *f)
 			land_error(f, RPC_NO_CREDENTIAL, missing_credential(f));
 			return;
 		}
-		headers[h.header_count++] = auth;
+		h.credential = auth;
 	}
 	if (f->timeout_ms != 0)
 		h.timeout_ms =
@@ -371,8 +411,8 @@ flight_launch(struct flight *f)
 		}
 	}
 	f->attempts++;
-	f->exchange =
-	    f->up->http->ops->start(f->up->http, &h, exchange_done, f);
+	f->via = transport_for(f);
+	f->exchange = f->via->ops->start(f->via, &h, exchange_done, f);
 	if (auth != NULL)
 		explicit_bzero(auth, strlen(auth));
 	free(auth);
@@ -442,6 +482,7 @@ flight_new(struct upstream *u, const struct upstream_request *r, char *url)
 	f->idempotent = r->idempotent;
 	f->max_answer = r->max_answer;
 	f->whole = r->whole;
+	f->slow = r->slow;
 	f->timeout_ms = r->timeout_ms;
 	f->stall_ms = r->stall_ms;
 	f->started_ms = now_ms();
@@ -496,15 +537,17 @@ upstream_cancel(struct upstream_call *call)
 	if (f->exchange == NULL && !timer_armed(f->backoff))
 		return;
 	if (f->exchange != NULL)
-		f->up->http->ops->cancel(f->exchange);
+		f->via->ops->cancel(f->exchange);
 	flight_free(f);
 }
 
 void
 upstream_resume(struct upstream_call *call)
 {
-	if (call->flight->exchange != NULL)
-		call->flight->up->http->ops->resume(call->flight->exchange);
+	struct flight *f = call->flight;
+
+	if (f->exchange != NULL)
+		f->via->ops->resume(f->exchange);
 }
 
 /* ---- the whole ---- */
@@ -514,7 +557,10 @@ upstream_renew(struct upstream *u)
 {
 	log_debug("upstream: new connections from now on");
 	u->timeouts_in_row = 0;
-	u->http->ops->renew(u->http);
+	u->http1_until_ms = 0;
+	u->http1->ops->renew(u->http1);
+	if (u->http2 != NULL)
+		u->http2->ops->renew(u->http2);
 }
 
 /* How far the clock that counts sleep is ahead of the one that does not. */
@@ -544,25 +590,40 @@ check_clock(void *arg)
 	timer_set(u->clock_timer, CLOCK_CHECK_MS);
 }
 
-struct upstream *
-upstream_new(struct loop *l, const struct settings *s, const struct cred *c)
+static void
+make_transports(struct upstream *u, const struct settings *s)
 {
-	struct upstream *u = xcalloc(1, sizeof(*u));
-	struct http_curl_options opt = {
+	struct dialer_options dial = {
+		.base_url = s->base_url,
 		.ca_file = s->ca_file,
 		.client_cert = s->client_cert,
 		.client_key = s->client_key,
 		.proxy = s->proxy,
-		.tls = strncmp(s->base_url, "https:", 6) == 0,
 		.connect_timeout_ms = (long)s->connect_timeout_ms,
-		.max_connections = (long)s->max_connections,
 	};
+	struct http_h2_options h2 = {
+		.base_url = s->base_url,
+		.max_connections = (int)s->max_connections,
+		.ping_after_ms = (uint64_t)s->ping_after_ms,
+		.ping_timeout_ms = (uint64_t)s->ping_timeout_ms,
+	};
+
+	u->dialer = dialer_new(&dial);
+	u->http1 = http_curl_new(u->loop, u->dialer);
+	if (strncmp(s->base_url, "https:", 6) == 0)
+		u->http2 = http_h2_new(u->loop, u->dialer, &h2);
+}
+
+struct upstream *
+upstream_new(struct loop *l, const struct settings *s, const struct cred *c)
+{
+	struct upstream *u = xcalloc(1, sizeof(*u));
 
 	u->loop = l;
 	u->cred = c;
 	u->base_url = xstrdup(s->base_url);
 	u->budget = BUDGET_MAX;
-	u->http = http_curl_new(l, &opt);
+	make_transports(u, s);
 	TAILQ_INIT(&u->flights);
 	u->sleep_offset_ms = sleep_offset_ms();
 	u->clock_timer = timer_new(l, check_clock, u);
@@ -585,7 +646,10 @@ upstream_free(struct upstream *u)
 		}
 		flight_free(f);
 	}
-	u->http->ops->free(u->http);
+	u->http1->ops->free(u->http1);
+	if (u->http2 != NULL)
+		u->http2->ops->free(u->http2);
+	dialer_free(u->dialer);
 	timer_free(u->clock_timer);
 	free(u->base_url);
 	free(u);
@@ -608,8 +672,18 @@ upstream_base_url(const struct upstream *u)
 void
 upstream_stats(const struct upstream *u, struct upstream_stats *ret)
 {
+	struct http_stats h2;
+
 	*ret = u->stats;
 	ret->state = !u->known ? "unknown" : u->up ? "up" : "down";
 	ret->last_error = u->last_error;
-	u->http->ops->stats(u->http, &ret->http);
+	u->http1->ops->stats(u->http1, &ret->http);
+	if (u->http2 == NULL)
+		return;
+	u->http2->ops->stats(u->http2, &h2);
+	ret->http.exchanges += h2.exchanges;
+	ret->http.connections += h2.connections;
+	ret->http.open += h2.open;
+	ret->http.in_flight += h2.in_flight;
+	ret->http.waiting += h2.waiting;
 }

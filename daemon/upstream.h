@@ -37,6 +37,7 @@ struct upstream_request {
 	const struct http_sink *sink;
 	bool bulk;
 	bool whole; /* the body's end does not show in the body itself */
+	bool slow;  /* may take long: leaves room for the others */
 	uint64_t timeout_ms; /* in all, retries included; 0 for none */
 	uint64_t stall_ms;
 	size_t max_answer;
@@ -81,8 +82,9 @@ void upstream_on_change(struct upstream *u,
 const char *upstream_base_url(const struct upstream *u);
 
 struct upstream_stats {
-	const char *state; /* "unknown", "up" or "down" */
-	struct http_stats http;
+	const char *state;      /* "unknown", "up" or "down" */
+	struct http_stats http; /* of all transports */
+	int http_version;       /* of the last answer: 11, 20, or 0 */
 	uint64_t requests, retries, shared, errors;
 	double latency_ms;      /* moving average of answered calls */
 	const char *last_error; /* "" when there was none */
