@@ -3,8 +3,8 @@ import json
 import re
 import subprocess
 
-import machine
-from server import KEY
+from . import machine
+from .server import KEY
 
 TIMEOUT = 120
 COUNTS = {1: 6000, 10: 30000, 64: 60000, 100: 60000}  # by how many are in flight
@@ -37,20 +37,24 @@ def load(lab, daemon, calls, count, window):
 
 
 def through_wrennd(lab, window):
-    return load(lab, lab.daemon, lab.capsule_calls, lab.count(COUNTS[window]), window)
+    return load(lab, lab.near.daemon, lab.capsule_calls, lab.count(COUNTS[window]), window)
 
 
 def own(lab, method, window):
     """Calls that wrennd answers by itself."""
-    return load(lab, lab.daemon, f'"method":"{method}"\n', lab.count(OWN_COUNT), window)
+    return load(lab, lab.near.daemon, f'"method":"{method}"\n', lab.count(OWN_COUNT), window)
+
+
+def h2load_command(lab, count, window):
+    """The same requests as capsule_calls, on one connection."""
+    return ["h2load", "-n", str(count), "-c", "1", "-t", "1", "-m", str(window),
+            "-H", f"x-api-key: {KEY}", "-H", "accept: application/json",
+            "-i", str(lab.capsule_urls)]
 
 
 def h2load(lab, window):
     count = lab.count(COUNTS[window])
-    out, cpu = machine.run(
-        ["h2load", "-n", str(count), "-c", "1", "-t", "1", "-m", str(window),
-         "-H", f"x-api-key: {KEY}", "-H", "accept: application/json",
-         "-i", str(lab.capsule_urls)], machine.CLIENT_CORE, TIMEOUT)
+    out, cpu = machine.run(h2load_command(lab, count, window), machine.CLIENT_CORE, TIMEOUT)
     done = re.search(r"^requests: .* (\d+) succeeded", out, re.MULTILINE)
     rate = re.search(r"^finished in .*?, ([0-9.]+) req/s", out, re.MULTILINE)
     if not done or not rate or int(done.group(1)) != count:

@@ -5,8 +5,8 @@ import pathlib
 import socket
 import time
 
-import machine
-import server
+from . import machine
+from . import server
 
 DEADLINE = 60
 

@@ -61,6 +61,11 @@ class Samples:
         self.rounds.setdefault(probe, []).append(figures)
         self.foreign.setdefault(probe, []).append(foreign)
 
+    def drop(self, probe):
+        """One that failed in a later round has no figures."""
+        self.rounds.pop(probe, None)
+        self.foreign.pop(probe, None)
+
     def values(self, text):
         """The values of "probe.figure", one for each round."""
         probe, _, figure = text.partition(".")

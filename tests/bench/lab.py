@@ -5,14 +5,35 @@ import pathlib
 import shutil
 import tempfile
 
-from daemon import Daemon
-from server import Server, capsule_ids
+from . import network
+from .daemon import Daemon
+from .server import Server, capsule_ids, free_port
+from .ssh import WarmSsh
 
+FAR_PORT = 8443  # and the next one; nobody else is in that namespace
 SPREAD = 256  # capsules that calls ask for in turn: equal requests would be shared
 
 
+class Site:
+    """A server, a wrennd with a warm connection to it, and where clients run."""
+
+    def __init__(self, lab, server, near=(), far=()):
+        self.lab = lab
+        self.server = server
+        self.wrapper = near
+        self.far = far
+        self.wrennctl = str(lab.build / "wrennctl")
+        self.daemon = lab.fresh_daemon(server, near)
+
+    @functools.cached_property
+    def ssh(self):
+        port = 22 if self.far else free_port(self.server.address)
+        return self.lab.closing(WarmSsh(self.lab.folder / f"ssh-{port}", self.server.address,
+                                        port, self.wrapper, self.far))
+
+
 class Lab:
-    """Close it: all that it started ends, and its folder goes."""
+    """Behind its block all that it started has ended, and its folder is gone."""
 
     def __init__(self, build, scale):
         self.build = pathlib.Path(build)
@@ -22,7 +43,10 @@ class Lab:
         self.ends.callback(shutil.rmtree, self.folder, ignore_errors=True)
         self.daemons = 0
 
-    def close(self):
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
         self.ends.close()
 
     def tool(self, name):
@@ -38,11 +62,17 @@ class Lab:
         return self.closing(Server(self.folder / "server"))
 
     @functools.cached_property
-    def daemon(self):
-        """One that has a warm connection."""
-        return self.fresh_daemon(self.server)
+    def near(self):
+        return Site(self, self.server)
+
+    @functools.cached_property
+    def far(self):
+        slow = self.closing(network.SlowNetwork(self.tool("delay")))
+        server = self.closing(Server(self.folder / "far", network.FAR, FAR_PORT, slow.far))
+        return Site(self, server, slow.near, slow.far)
 
     def fresh_daemon(self, upstream, wrapper=()):
+        """One that has made its first call."""
         self.daemons += 1
         daemon = self.closing(Daemon(str(self.build / "wrennd"),
                                      self.folder / f"daemon-{self.daemons}", upstream, wrapper))

@@ -89,29 +89,34 @@ def cpu_of(pid):
     return time.clock_gettime_ns((~pid << 3) | 2) / 1e9
 
 
-def parents():
-    """The parent and the CPU ticks of each process, waited-for children included."""
-    found = {}
+def descendants():
+    """The processes that descend from this script."""
+    parents = {}
     for name in os.listdir("/proc"):
-        if not name.isdigit():
-            continue
-        try:
-            fields = pathlib.Path(f"/proc/{name}/stat").read_text().rpartition(")")[2].split()
-        except OSError:
-            continue  # it has ended
-        found[int(name)] = int(fields[1]), sum(map(int, fields[11:15]))
-    return found
+        if name.isdigit():
+            try:
+                text = pathlib.Path(f"/proc/{name}/stat").read_text()
+            except OSError:
+                continue  # it has ended
+            parents[int(name)] = int(text.rpartition(")")[2].split()[1])
+    found, grown = {os.getpid()}, True
+    while grown:
+        more = {pid for pid, parent in parents.items() if parent in found} - found
+        found |= more
+        grown = bool(more)
+    return found - {os.getpid()}
 
 
 def own_seconds():
     """CPU seconds of this script and all that descends from it."""
-    table = parents()
-    ours, grown = {os.getpid()}, True
-    while grown:
-        more = {pid for pid, (parent, _) in table.items() if parent in ours} - ours
-        ours |= more
-        grown = bool(more)
-    return sum(table[pid][1] for pid in ours if pid in table) / TICK
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    total = time.process_time() + ended.ru_utime + ended.ru_stime
+    for pid in descendants():
+        try:
+            total += cpu_of(pid)
+        except OSError:
+            pass  # it has ended meanwhile
+    return total
 
 
 def busy_seconds(cores):
@@ -139,4 +144,5 @@ class Foreign:
     def __exit__(self, *_):
         others = busy_seconds(self.cores) - own_seconds() - self.others
         elapsed = (time.monotonic() - self.start) * len(self.cores)
-        self.share = max(0.0, others / elapsed)
+        # The kernel counts in ticks, which matters where the block is short.
+        self.share = max(0.0, (others - 2 * len(self.cores) / TICK) / elapsed)

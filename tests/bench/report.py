@@ -1,18 +1,15 @@
-"""The report, as a table for people or as one JSON object."""
+"""The report, as a text for people or as one JSON object."""
 import dataclasses
 import json
 
 NOISE_MAX = 0.04  # of the two processors, used by others
-SIGNS = {"value": "", "ratio": "× peer", "difference": "over the peer"}
 
 
 def number(value):
-    """Three digits that count."""
-    if abs(value) >= 1e6:
-        return f"{value / 1e6:.3g} M"
-    if abs(value) >= 1000:
+    """With three digits that count."""
+    if abs(value) >= 100:
         return f"{value:,.0f}"
-    return f"{value:.3g}" if abs(value) < 100 else f"{value:.0f}"
+    return f"{value:.3g}"
 
 
 def spread(figures, unit):
@@ -20,36 +17,36 @@ def spread(figures, unit):
 
 
 def goal_text(goal, unit):
-    bound = number(goal.bound)
-    word = "at least" if goal.at_least else "at most"
+    words = f"{'at least' if goal.at_least else 'at most'} {number(goal.bound)}"
     if goal.of == "ratio":
-        return f"{word} {bound} × the peer"
+        return f"{words} of the peer's"
     if goal.of == "difference":
-        return f"{word} {bound} {unit} over the peer"
-    return f"{word} {bound} {unit}"
-
-
-def verdict(result, goal):
-    word = "reached" if result.reached(goal) else "missed"
-    return f"{goal_text(goal, result.row.unit)}: {word}, {number(result.value(goal))}"
+        return f"{words} {unit} more than the peer"
+    return f"{words} {unit}"
 
 
 def lines(result):
-    """A row in words: ours, the peer's and their ratio, then the goals."""
+    """Ours, the peer's and their ratio, and the goals."""
     row = result.row
-    noise = "" if result.foreign <= NOISE_MAX else f"  noisy: {result.foreign:.0%} foreign CPU"
-    yield f"{row.name:<18} {row.what}{noise}"
-    yield f"    wrennd {spread(result.ours, row.unit)}"
+    yield f"{row.name}: {row.what}"
+    yield f"    wrennd        {spread(result.ours, row.unit)}"
     if result.peer:
-        yield (f"    {row.peer_name} {spread(result.peer, row.unit)}"
-               f"   ratio {number(result.ratio.median)}")
+        yield f"    the peer      {spread(result.peer, row.unit)}: {row.peer_name}"
+        yield f"    ratio         {spread(result.ratio, '')}".replace("  (", " (")
     for goal in row.goals:
-        yield f"    goal {verdict(result, goal)}"
+        word = "reached" if result.reached(goal) else "MISSED"
+        yield (f"    {word:<13} {goal_text(goal, row.unit)}; it is "
+               f"{number(result.value(goal))}")
+    if result.foreign > NOISE_MAX:
+        yield f"    noisy         others used up to {result.foreign:.0%} of the processors"
 
 
-def text(results, left_out):
+def as_text(results, left_out, about):
     out = [line for result in results for line in lines(result)]
-    out += [f"{name:<18} left out: {why}" for name, why in left_out.items()]
+    out += [f"{name}: left out: {why}" for name, why in left_out.items()]
+    goals = [result.reached(goal) for result in results for goal in result.row.goals]
+    out.append(f"{about['runs']} rounds in {about['seconds']:.0f} s, "
+               f"{sum(goals)} of {len(goals)} goals reached")
     return "\n".join(out) + "\n"
 
 
@@ -69,5 +66,5 @@ def row_object(result):
 
 
 def as_json(results, left_out, about):
-    return json.dumps({**about, "rows": [row_object(r) for r in results],
+    return json.dumps({**about, "rows": [row_object(one) for one in results],
                        "left_out": left_out}, ensure_ascii=False, indent=1) + "\n"
