@@ -1,7 +1,6 @@
 """Calls through wrennd, and the same requests sent by h2load."""
 import json
 import re
-import subprocess
 
 from . import machine
 from .server import KEY
@@ -14,17 +13,9 @@ OWN_COUNT = 20000
 def load(lab, daemon, calls, count, window):
     """What load(1) says, and wrennd's CPU time a call in microseconds."""
     before = daemon.cpu()
-    process = subprocess.Popen(
+    out, _ = machine.run(
         [lab.tool("load"), str(daemon.socket), str(count), str(window), str(TIMEOUT)],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        preexec_fn=machine.child_setup(machine.CLIENT_CORE))
-    try:
-        out, errors = process.communicate(calls, timeout=TIMEOUT + 10)
-    finally:
-        process.kill()
-        process.wait()
-    if process.returncode != 0:
-        raise ChildProcessError(f"load: status {process.returncode}: {errors}")
+        machine.CLIENT_CORE, TIMEOUT + 10, given=calls)
     told = json.loads(out)
     return {
         "per_second": count / told["seconds"],

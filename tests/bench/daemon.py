@@ -50,7 +50,8 @@ class Daemon:
             except OSError:
                 if self.process.poll() is not None or time.monotonic() > until:
                     self.close()
-                    raise ChildProcessError(f"wrennd does not serve:\n{self.log.read_text()}") from None
+                    text = self.log.read_text()
+                    raise ChildProcessError(f"wrennd does not serve:\n{text}") from None
             time.sleep(0.01)
 
     def connect(self):

@@ -65,13 +65,17 @@ def end(process):
             process.wait()
 
 
-def run(command, core, timeout, **options):
-    """(standard output as text, CPU seconds of it); an error if it fails."""
+def run(command, core, timeout, given="", env=None):
+    """(standard output as text, CPU seconds of it); an error if it fails.
+
+    `given` is its standard input.
+    """
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                               preexec_fn=child_setup(core), **{"stdin": subprocess.DEVNULL, **options})
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, text=True, preexec_fn=child_setup(core),
+                               env=env)
     try:
-        out, errors = process.communicate(timeout=timeout)
+        out, errors = process.communicate(given, timeout=timeout)
     finally:
         process.kill()
         process.wait()

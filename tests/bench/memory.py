@@ -7,7 +7,7 @@ from . import calls
 from .daemon import ask
 
 CLIENTS = 200
-CAPSULES = 4000
+CAPSULES = 8000
 CALLS, CALLS_BEFORE = 100000, 2000
 WINDOW = 100
 CREATE = '"method":"capsule.create","params":{}\n'

@@ -16,7 +16,7 @@ def spawn(lab, command, count, parallel=1, wrapper=(), env=None):
     """What spawn(1) says: medians of one process, and the time of all."""
     out, _ = machine.run(
         [*wrapper, lab.tool("spawn"), str(count), str(parallel), str(TIMEOUT), *command],
-        machine.CLIENT_CORE, TIMEOUT + 10, **({"env": env} if env else {}))
+        machine.CLIENT_CORE, TIMEOUT + 10, env=env)
     told = json.loads(out)
     return {"ms": statistics.median(told["ms"]), "cpu_ms": told["cpu_seconds"] / count * 1e3,
             "seconds": told["seconds"]}
@@ -25,14 +25,16 @@ def spawn(lab, command, count, parallel=1, wrapper=(), env=None):
 def commands(site):
     """By name: the command, and how often it is run in a round of a whole run."""
     url = f"/v1/capsules/{CAPSULE}"
-    curl = ["curl", "--silent", "--show-error", "--fail", "--header", f"X-API-Key: {KEY}"]
+    curl = ["curl", "--silent", "--show-error", "--fail", "--max-time", "30",
+            "--header", f"X-API-Key: {KEY}"]
+    server = site.server
     return {
         "hello": ([site.lab.tool("hello")], 60),
         "version": ([site.wrennctl, "--version"], 60),
         "get": ([site.wrennctl, "get", CAPSULE], 40),
-        "curl": ([*curl, "--cacert", site.server.ca, site.server.url + url], 10),
-        "curl-unix": ([*curl, "--unix-socket", str(site.server.socket), "http://localhost" + url], 10),
-        "httpx": (["/usr/bin/python3", HTTPX_SCRIPT, site.server.ca, site.server.url + url, KEY], 3),
+        "curl": ([*curl, "--cacert", server.ca, server.url + url], 10),
+        "curl-unix": ([*curl, "--unix-socket", str(server.socket), "http://localhost" + url], 10),
+        "httpx": (["/usr/bin/python3", HTTPX_SCRIPT, server.ca, server.url + url, KEY], 3),
     }
 
 

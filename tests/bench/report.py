@@ -43,7 +43,7 @@ def lines(result):
 
 def as_text(results, left_out, about):
     out = [line for result in results for line in lines(result)]
-    out += [f"{name}: left out: {why}" for name, why in left_out.items()]
+    out += [f"{name}: left out: {' '.join(why.split())}" for name, why in left_out.items()]
     goals = [result.reached(goal) for result in results for goal in result.row.goals]
     out.append(f"{about['runs']} rounds in {about['seconds']:.0f} s, "
                f"{sum(goals)} of {len(goals)} goals reached")

@@ -51,8 +51,8 @@ class WarmSsh:
         if self.made_separation:
             SEPARATION.mkdir(mode=0o755)
         for name in ("host_key", "key"):
-            machine.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self.folder / name)],
-                        machine.CLIENT_CORE, DEADLINE)
+            machine.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "",
+                         "-f", str(self.folder / name)], machine.CLIENT_CORE, DEADLINE)
         values = {"address": address, "port": port, "folder": folder, "user": getpass.getuser()}
         server, client = self.folder / "sshd_config", self.folder / "ssh_config"
         server.write_text(SSHD_CONFIG.format(**values))
