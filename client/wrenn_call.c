@@ -17,7 +17,12 @@
 
 #include "proto/banned.h"
 
-#define READ_SIZE (64 * 1024)
+/*
+ * Most answers fit into the first read, a longer line takes more of them. The
+ * buffer adds a NUL: 16 KiB are allocated, and not 32.
+ */
+#define READ_FIRST (16 * 1024 - 1)
+#define READ_MORE  (64 * 1024)
 
 /* Above this, sending waits for wrennd to take some of it. */
 #define OUT_HIGH LIMIT_REQUEST_LINE
@@ -184,13 +189,13 @@ take_lines(struct wrenn *w)
 int
 wrenn_read_ready(struct wrenn *w)
 {
+	size_t size = w->in.in.len < READ_FIRST ? READ_FIRST : READ_MORE;
 	char *space;
-	size_t size;
 	ssize_t n;
 
 	if (w->lost.code != 0)
 		return -1;
-	if (rpc_frame_reserve(&w->in, READ_SIZE, &space, &size) < 0)
+	if (rpc_frame_reserve(&w->in, size, &space, &size) < 0)
 		return lose(w, RPC_LOCAL, "out of memory");
 	n = recv(w->fd, space, size, MSG_DONTWAIT);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))

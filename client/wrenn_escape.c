@@ -61,6 +61,10 @@ wrenn_escape(struct buf *out, const char *s, size_t n)
 	int r;
 
 	while (i < n) {
+		if (s[i] >= 0x20 && s[i] < 0x7f) { /* most of most texts */
+			i++;
+			continue;
+		}
 		len = wrenn_utf8_char(s + i, n - i, &c);
 		if (len > 0 && !is_unsafe(c)) {
 			i += len;

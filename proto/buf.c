@@ -21,7 +21,7 @@ void
 buf_release(struct buf *b)
 {
 	if (b->data != NULL)
-		explicit_bzero(b->data, b->alloc);
+		explicit_bzero(b->data, b->dirty);
 	free(b->data);
 	buf_init(b, b->max);
 }
@@ -83,6 +83,8 @@ void
 buf_commit(struct buf *b, size_t n)
 {
 	b->len += n;
+	if (b->dirty < b->off + b->len)
+		b->dirty = b->off + b->len;
 }
 
 int

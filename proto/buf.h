@@ -14,11 +14,12 @@ struct buf {
 	size_t len;   /* bytes in use, from off on */
 	size_t off;   /* bytes consumed at the front */
 	size_t alloc; /* bytes allocated */
+	size_t dirty; /* bytes that ever were in use, from data on */
 	size_t max;   /* bytes in use may never be more */
 };
 
 void buf_init(struct buf *b, size_t max);
-void buf_release(struct buf *b); /* wipes, frees, usable again */
+void buf_release(struct buf *b); /* wipes what was committed, frees */
 void buf_clear(struct buf *b);   /* empties, keeps the memory */
 
 /* The bytes in use; not NUL-terminated, and NULL while nothing was added. */

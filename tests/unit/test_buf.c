@@ -166,6 +166,34 @@ reserved_room_becomes_bytes_by_commit(void **state)
 	buf_release(&b);
 }
 
+/*
+ * Release wipes `dirty` bytes: all that ever held something, though it was
+ * consumed since, and not the room that was reserved and never used.
+ */
+static void
+what_is_wiped_is_what_was_in_use(void **state)
+{
+	struct buf b;
+	char *space;
+
+	(void)state;
+	buf_init(&b, 100000);
+	assert_int_equal(b.dirty, 0);
+	assert_int_equal(buf_add(&b, "a key, say", 10), 0);
+	buf_consume(&b, 9);
+	assert_int_equal(b.dirty, 10);
+	assert_int_equal(buf_add(&b, "more", 4), 0);
+	assert_int_equal(b.dirty, 14);
+	buf_clear(&b);
+	assert_int_equal(buf_reserve(&b, 50000, &space), 0);
+	assert_int_equal(b.dirty, 14);
+	space[0] = 'x';
+	buf_commit(&b, 1);
+	assert_int_equal(b.dirty, 14);
+	buf_release(&b);
+	assert_int_equal(b.dirty, 0);
+}
+
 static void
 absurd_sizes_are_refused(void **state)
 {
@@ -291,6 +319,7 @@ main(void)
 		cmocka_unit_test(memory_stays_near_the_maximum),
 		cmocka_unit_test(growth_is_geometric),
 		cmocka_unit_test(reserved_room_becomes_bytes_by_commit),
+		cmocka_unit_test(what_is_wiped_is_what_was_in_use),
 		cmocka_unit_test(absurd_sizes_are_refused),
 		cmocka_unit_test(text_ends_with_a_nul_outside_the_length),
 		cmocka_unit_test(clear_keeps_the_memory),

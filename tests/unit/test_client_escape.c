@@ -37,6 +37,8 @@ test_control_characters(void **state)
 	assert_escaped(LITERAL("a\nb\rc\td"), "a\\nb\\rc\\td");
 	assert_escaped(LITERAL("\033[31mred\007"), "\\x1b[31mred\\x07");
 	assert_escaped(LITERAL("\0\177"), "\\x00\\x7f");
+	/* The first and the last that need no escape, and their neighbours. */
+	assert_escaped(LITERAL("\037 ~\177"), "\\x1f ~\\x7f");
 	/* CSI as one C1 character. */
 	assert_escaped(LITERAL("\xc2\x9b"
 			       "2J"),
