@@ -344,6 +344,53 @@ def test_no_wrennd_at_all(ctl, tmp_path, words):
     assert error_of(done)["data"]["name"] == "daemon_unreachable"
 
 
+# --- whose account it is
+
+OTHERS = ({"WRENN_API_KEY": "wrn_" + "e" * 32}, {"WRENN_TOKEN": "eyJ" + "e" * 80},
+          {"WRENN_BASE_URL": "https://elsewhere.example/api"})
+
+
+@pytest.mark.parametrize("env", OTHERS, ids=lambda env: next(iter(env)))
+def test_another_credential_than_the_environments_is_not_used(cloud, ctl, web, env):
+    cloud.admin("DELETE", "/ledger")
+    for words in (("ls",), ("get", web), ("get", "nosuch"), ("wait", web), ("rm", web),
+                  ("pause", web), ("create",), ("cp", "/etc/passwd", web + ":/x"),
+                  ("api", "DELETE", "/v1/capsules/" + web)):
+        done = ctl.run(*words, env=env)
+        assert (done.returncode, done.stdout) == (5, b""), words
+        assert b"the running wrennd" in done.stderr and b"e" * 20 not in done.stderr
+    for words in (("exec", web, "true"), ("run", "true")):
+        assert ctl.run(*words, env=env).returncode == 125
+    assert {entry["method"] for entry in cloud.requests()} <= {"GET"}
+    assert web in cloud.alive()
+
+
+def test_the_environments_own_credential_is_used(cloud, ctl, web):
+    env = {"WRENN_API_KEY": cloud.key, "WRENN_BASE_URL": cloud.ready["tls_url"] + "/"}
+    assert ctl.ok("ls", "-q", env=env).split()[0] == web
+    assert ctl.ok("rm", web, env=env).strip() == web
+    assert ctl.run("get", "nosuch", env=env).returncode == 3
+
+
+@pytest.mark.parametrize("words", [
+    ("get", "x"), ("ls",), ("rm", "x"), ("create",), ("exec", "x", "true")], ids=" ".join)
+def test_nothing_is_asked_before_the_account_is_known(ctl, tmp_path, words):
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "s"))
+        listener.listen()
+        ctl.env["WRENN_API_KEY"] = "wrn_" + "e" * 32
+        process = ctl.popen("--socket", tmp_path / "s", *words)
+        peer = listener.accept()[0]
+    with peer, peer.makefile("rb") as lines:
+        peer.settimeout(20)
+        sent = [json.loads(lines.readline()) for _ in ("hello", "status")]
+        peer.sendall(answer(b'"result":{"api_key":null}') % {b"id": sent[1]["id"]})
+        sent += map(json.loads, lines)
+    assert [one["method"] for one in sent] == ["daemon.hello", "auth.status"]
+    assert b"the running wrennd holds none" in process.communicate(timeout=20)[1]
+    assert process.returncode == (125 if words[0] == "exec" else 5)
+
+
 # --- something else at the socket
 
 
