@@ -15,8 +15,9 @@
 
 #include "proto/banned.h"
 
-#define READ_FIRST   4096 /* most requests are shorter */
-#define READ_MORE    (64 * 1024)
+#define IDLE_KEEP    1024            /* bytes that an empty buffer keeps */
+#define READ_FIRST   (IDLE_KEEP - 1) /* and a NUL; most requests are shorter */
+#define READ_MOST    (64 * 1024 - 1)
 #define HALF_TICK_MS 200 /* how often a half-closed client is looked at */
 #define FDS_HELD     (4 * LIMIT_FDS) /* of lines read but not handled yet */
 
@@ -36,11 +37,11 @@ struct peer {
 	pid_t pid;
 	struct peer_user *user;
 	struct io *io;
-	struct later more; /* lines are left, or it is to be freed */
-	struct timer *stall;
-	struct timer
-	    *half; /* armed once the client has shut its sending side */
+	struct later more;   /* lines are left, or it is to be freed */
+	struct timer *stall; /* NULL until it is needed, as is half */
+	struct timer *half;  /* armed once the client shut its sending side */
 	struct rpc_frame in;
+	size_t read_size;  /* see adapt_read_size() */
 	uint64_t received; /* bytes in all */
 	struct arrival fds[FDS_HELD];
 	int fd_count;
@@ -168,6 +169,31 @@ peer_doom(struct peer *p, const char *why)
 
 /* ---- output ---- */
 
+/* Most clients never need theirs. */
+static void
+arm(struct peer *p, struct timer **t, loop_fn *fn, int64_t ms)
+{
+	if (*t == NULL)
+		*t = timer_new(p->loop, fn, p);
+	timer_set(*t, ms);
+}
+
+static void stall_due(void *arg);
+
+/* A client that takes too little of its answers is watched for a while. */
+static void
+watch_stall(struct peer *p)
+{
+	bool armed = p->stall != NULL && timer_armed(p->stall);
+
+	if (p->out.len >= LIMIT_OUTPUT_SOFT && !armed) {
+		p->seen_sent = p->sent;
+		arm(p, &p->stall, stall_due, LIMIT_STALL_MS);
+	} else if (p->out.len < LIMIT_OUTPUT_SOFT && armed) {
+		timer_set(p->stall, -1);
+	}
+}
+
 static void
 want_events(struct peer *p)
 {
@@ -181,12 +207,7 @@ want_events(struct peer *p)
 	if (p->out.len > 0)
 		events |= IO_WRITE;
 	io_want(p->io, events);
-	if (p->out.len < LIMIT_OUTPUT_SOFT)
-		timer_set(p->stall, -1);
-	else if (!timer_armed(p->stall)) {
-		p->seen_sent = p->sent;
-		timer_set(p->stall, LIMIT_STALL_MS);
-	}
+	watch_stall(p);
 }
 
 static void
@@ -220,8 +241,7 @@ send_queued(struct peer *p)
 		p->sent += (uint64_t)n;
 		buf_consume(&p->out, (size_t)n);
 	}
-	/* The memory of a large answer is not kept for the small ones. */
-	if (p->out.len == 0 && p->out.alloc > LIMIT_OUTPUT_SOFT)
+	if (p->out.len == 0 && p->out.alloc > IDLE_KEEP)
 		buf_release(&p->out);
 	set_output(p, before);
 	want_events(p);
@@ -275,7 +295,7 @@ half_tick(void *arg)
 	if (done || poll(&pfd, 1, 0) < 0 || (pfd.revents & POLLHUP))
 		hang_up(p);
 	else
-		timer_set(p->half, HALF_TICK_MS);
+		arm(p, &p->half, half_tick, HALF_TICK_MS);
 }
 
 static void
@@ -288,8 +308,18 @@ end_of_input(struct peer *p)
 		return;
 	}
 	p->half_closed = true;
-	timer_set(p->half, 0);
+	arm(p, &p->half, half_tick, 0);
 	want_events(p);
+}
+
+/* A client that sends much at a time is read in larger pieces. */
+static void
+adapt_read_size(struct peer *p, size_t n)
+{
+	if (n == p->read_size && n < READ_MOST)
+		p->read_size = 2 * n + 1;
+	else if (n < p->read_size / 4)
+		p->read_size = READ_FIRST;
 }
 
 /* Reads once. false when there is nothing more to be had now. */
@@ -310,8 +340,7 @@ receive(struct peer *p)
 	char *space;
 	ssize_t n;
 
-	if (rpc_frame_reserve(&p->in, p->in.in.len ? READ_MORE : READ_FIRST,
-		&space, &iov.iov_len) < 0) {
+	if (rpc_frame_reserve(&p->in, p->read_size, &space, &iov.iov_len) < 0) {
 		peer_doom(p, "no memory for its requests");
 		return false;
 	}
@@ -323,6 +352,7 @@ receive(struct peer *p)
 		end_of_input(p);
 		return false;
 	}
+	adapt_read_size(p, (size_t)n);
 	rpc_frame_commit(&p->in, (size_t)n);
 	p->received += (uint64_t)n;
 	if (!keep_fds(p, &msg)) {
@@ -365,8 +395,11 @@ handle_lines(struct peer *p)
 		if (p->hung_up || p->out.len >= LIMIT_OUTPUT_SOFT)
 			return;
 		r = rpc_frame_next(&p->in, &line, &len);
-		if (r == RPC_FRAME_MORE)
+		if (r == RPC_FRAME_MORE) {
+			if (p->in.in.len == 0 && p->in.in.alloc > IDLE_KEEP)
+				rpc_frame_release(&p->in);
 			return;
+		}
 		if (r == RPC_FRAME_LINE)
 			handle_line(p, line, len);
 		else if (p->fd_count > 0)
@@ -422,8 +455,7 @@ peer_new(struct loop *l, int fd, pid_t pid, struct peer_user *user,
 	rpc_frame_init(&p->in, LIMIT_REQUEST_LINE);
 	buf_init(&p->out, LIMIT_OUTPUT_HARD);
 	later_init(&p->more, peer_more, p);
-	p->stall = timer_new(l, stall_due, p);
-	p->half = timer_new(l, half_tick, p);
+	p->read_size = READ_FIRST;
 	p->io = io_new(l, fd, io_ready, p);
 	want_events(p);
 	return p;

@@ -38,7 +38,7 @@
 /* Clients of one user id: a machine full of editors and agents, not a flood. */
 #define LIMIT_PEERS_PER_UID 256
 
-/* Clients in all; each idle one costs about 1 kB. */
+/* Clients in all; each idle one costs some 3 kB. */
 #define LIMIT_PEERS 1024
 
 /*

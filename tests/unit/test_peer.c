@@ -1,5 +1,6 @@
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -212,6 +213,31 @@ answers_reach_the_client(void **state)
 	assert_int_equal(answer(f, 0), 0);
 	assert_int_equal(recv(f->client, text, sizeof(text), 0), 5);
 	assert_string_equal(text, "aaa\n\n");
+}
+
+/*
+ * The buffers of a large request and a large answer go when these are done.
+ * (Under the sanitizers nothing is counted, and this tests nothing.)
+ */
+static void
+an_idle_client_holds_little_memory(void **state)
+{
+	struct fixture *f = *state;
+	size_t before = mallinfo2().uordblks;
+	char *large = calloc(1, 40000 + 2);
+
+	assert_non_null(large);
+	client_sends(f, "small\n");
+	assert_int_equal(answer(f, 500), 0);
+	assert_int_equal(client_reads(f), 501);
+	memset(large, 'x', 40000);
+	large[40000] = '\n';
+	client_sends(f, large);
+	free(large);
+	assert_int_equal(f->count, 2);
+	assert_int_equal(answer(f, 100000), 0);
+	assert_int_equal(client_reads(f), 100001);
+	assert_true(mallinfo2().uordblks <= before + 2500);
 }
 
 static void
@@ -513,6 +539,7 @@ main(void)
 		TEST(many_lines_at_once_are_all_told),
 		TEST(a_long_line_is_told_once_and_skipped),
 		TEST(answers_reach_the_client),
+		TEST(an_idle_client_holds_little_memory),
 		TEST(a_closed_client_is_gone_once),
 		TEST(lines_before_the_hang_up_are_told),
 		TEST(a_half_closed_client_still_gets_its_answers),
