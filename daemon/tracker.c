@@ -284,6 +284,10 @@ tracker_resolve(
 	match = tracker_by_name(t, uid, ref);
 	if (match != NULL)
 		return match;
+	/* A whole ID, which scripts use, without a look at all of them. */
+	c = tracker_by_id(t, ref);
+	if (c != NULL && c->row.uid == uid)
+		return c;
 	TAILQ_FOREACH(c, &t->capsules, entry) {
 		if (c->row.uid != uid || !has_prefix(c, ref))
 			continue;
