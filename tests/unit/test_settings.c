@@ -133,6 +133,8 @@ every_key_is_taken(void **state)
 				  "allow_plain_http = yes\n"
 				  "connect_timeout = 250ms\n"
 				  "max_connections = 64\n"
+				  "ping_after = 7s\n"
+				  "ping_timeout = 900ms\n"
 				  "[ownership]\n"
 				  "default_timeout = 1h\n"
 				  "auto_resume = no\n"
@@ -161,6 +163,8 @@ every_key_is_taken(void **state)
 	assert_true(s->allow_plain_http);
 	assert_int_equal(s->connect_timeout_ms, 250);
 	assert_int_equal(s->max_connections, 64);
+	assert_int_equal(s->ping_after_ms, 7000);
+	assert_int_equal(s->ping_timeout_ms, 900);
 	assert_int_equal(s->default_timeout_s, 3600);
 	assert_false(s->auto_resume);
 	assert_int_equal(s->calls_per_client, 1);
@@ -182,7 +186,7 @@ the_printed_keys_are_those(void **state)
 	assert_int_equal(fclose(out), 0);
 	for (i = 0; text[i] != '\0'; i++)
 		lines += text[i] == '\n';
-	assert_int_equal(lines, 22);
+	assert_int_equal(lines, 24);
 	assert_int_equal(strncmp(text, "daemon.socket\n", 14), 0);
 	assert_non_null(strstr(text, "\nprofile.base_url\n"));
 	assert_non_null(strstr(text, "\nlimits.clients_per_user\n"));
@@ -237,6 +241,8 @@ wrong_values_are_named_with_their_line(void **state)
 	refuse("[profile default]\nbase_url = wrenn.dev\n",
 	    ":2: base_url: it must start with https://");
 	refuse("[profile default]\nmax_connections = 0\n", "out of range");
+	refuse("[profile default]\nping_after = 99ms\n", "out of range");
+	refuse("[profile default]\nping_timeout = 11m\n", "out of range");
 	refuse("[profile default]\nmax_connections = many\n", "whole number");
 	refuse("[limits]\ncalls_per_client = 5x\n", "whole number");
 	refuse("[limits]\ncalls_per_client = 99999999999999999999\n",
