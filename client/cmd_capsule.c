@@ -5,6 +5,7 @@
 #include <json-c/json.h>
 
 #include "client/cmd.h"
+#include "client/each.h"
 #include "client/human.h"
 #include "client/spec.h"
 #include "client/table.h"
@@ -300,76 +301,14 @@ wait_run(struct ctl *ctl, const void *opts, char **args)
 	return EXIT_OK;
 }
 
-/* --- rm, pause, resume, ping: one call per capsule, several at once */
+/* --- rm, pause, resume, ping */
 
-/* The answer about one capsule: its ID where the method gives one. */
-static int
-take_one(struct ctl *ctl, int64_t id, const char *name, bool many)
-{
-	struct json_object *result;
-	struct wrenn_error err;
-	const char *printed;
-
-	if (wrenn_wait(ctl->w, id, CALL_TIMEOUT_MS, &result, &err) < 0) {
-		if (many && !ctl->out.json)
-			ctl_name_in_error(&err, name);
-		return ctl_fail(ctl, &err);
-	}
-	printed = jx_str(result, "id");
-	if (ctl->out.json) {
-		out_json(&ctl->out, result);
-	} else if (printed != NULL) {
-		out_text(&ctl->out, printed);
-		out_bytes(&ctl->out, "\n", 1);
-	}
-	json_object_put(result);
-	return EXIT_OK;
-}
-
-static int64_t
-send_one(struct ctl *ctl, const char *method, const char *name,
-    struct wrenn_error *err)
-{
-	struct json_object *params = ctl_capsule(name);
-	int64_t id = wrenn_send(ctl->w, method, params, err);
-
-	json_object_put(params);
-	return id;
-}
-
-/*
- * Calls the method for each capsule named and goes on after a failure. The
- * exit status is that of the first one.
- */
 static int
 for_each(struct ctl *ctl, const char *method, char **names)
 {
-	int64_t ids[CMD_PIPELINE];
-	struct wrenn_error err;
-	size_t sent = 0, taken = 0;
-	int status = EXIT_OK, r;
+	const struct each e = { .method = method, .param = "capsule" };
 
-	if (ctl_open(ctl, &err) < 0)
-		return ctl_fail(ctl, &err);
-	while (names[taken] != NULL) {
-		if (names[sent] != NULL && sent - taken < CMD_PIPELINE) {
-			r = EXIT_OK;
-			ids[sent % CMD_PIPELINE] =
-			    send_one(ctl, method, names[sent], &err);
-			if (ids[sent++ % CMD_PIPELINE] < 0)
-				r = ctl_fail(ctl, &err);
-		} else if (ids[taken % CMD_PIPELINE] < 0) {
-			taken++;
-			continue;
-		} else {
-			r = take_one(ctl, ids[taken % CMD_PIPELINE],
-			    names[taken], names[1] != NULL);
-			taken++;
-		}
-		if (status == EXIT_OK)
-			status = r;
-	}
-	return status;
+	return each_call(ctl, &e, names);
 }
 
 static int

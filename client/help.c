@@ -11,7 +11,7 @@
 static void
 print_row(const struct cmd *c)
 {
-	printf("  %-9s %s\n", c->name, c->summary);
+	printf("  %-16s %s\n", c->name, c->summary);
 }
 
 void
