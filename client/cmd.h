@@ -64,6 +64,7 @@ extern const struct cmd cmd_exec[];
 extern const struct cmd cmd_file[];
 extern const struct cmd cmd_auth[];
 extern const struct cmd cmd_watch[];
+extern const struct cmd cmd_stats[];
 extern const struct cmd cmd_daemon[];
 
 /* All groups, in the order of help; NULL ends them. */

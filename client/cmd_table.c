@@ -11,6 +11,7 @@ const struct cmd *const cmd_groups[] = {
 	cmd_file,
 	cmd_auth,
 	cmd_watch,
+	cmd_stats,
 	cmd_daemon,
 	NULL,
 };

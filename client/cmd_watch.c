@@ -161,28 +161,6 @@ events_run(struct ctl *ctl, const void *opts, char **args)
 	return 128 + interrupt_signal();
 }
 
-/* --- metrics */
-
-static int
-metrics_run(struct ctl *ctl, const void *opts, char **args)
-{
-	struct json_object *result;
-	struct wrenn_error err;
-	const char *text;
-
-	(void)opts;
-	(void)args;
-	if (ctl_call(ctl, "daemon.metrics", NULL, &result, &err) < 0)
-		return ctl_fail(ctl, &err);
-	text = jx_str(result, "text");
-	if (ctl->out.json)
-		out_json(&ctl->out, result);
-	else if (text != NULL)
-		out_bytes(&ctl->out, text, strlen(text));
-	json_object_put(result);
-	return EXIT_OK;
-}
-
 /* clang-format off */
 const struct cmd cmd_watch[] = {
 	{ "events", "[OPTION...]", "Follow what happens to capsules, calls and the connection", NULL,
@@ -190,9 +168,6 @@ const struct cmd cmd_watch[] = {
 	  "  wrennctl events\n"
 	  "  wrennctl events --since 0 --no-follow --type capsule.\n",
 	  0, 0, 0, events_run },
-	{ "metrics", "", "Print wrennd's figures as OpenMetrics text", NULL, NULL, 0,
-	  "  wrennctl metrics\n",
-	  0, 0, 0, metrics_run },
 	{ NULL, NULL, NULL, NULL, NULL, 0, NULL, 0, 0, 0, NULL }
 };
 /* clang-format on */

@@ -75,6 +75,12 @@ type_name(const struct param *p)
 		return "true or false";
 	case PARAM_CAPSULE:
 		return "capsule";
+	case PARAM_NAME:
+		return "name";
+	case PARAM_IDENT:
+		return "ID";
+	case PARAM_DATE:
+		return "day, YYYY-MM-DD";
 	case PARAM_ENUM:
 		return p->choices;
 	case PARAM_STRINGS:

@@ -1,6 +1,5 @@
 #include "daemon/api.h"
 
-#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,20 +20,6 @@
 #define SNAPSHOT_MS   (5 * 60 * 1000) /* pause and resume move memory to disk */
 #define EXEC_SLACK_MS 30000           /* on top of the command's own deadline */
 #define EXEC_MAX      (12 * 1024 * 1024) /* leaves room for JSON's escapes */
-
-bool
-api_is_capsule_id(const char *text)
-{
-	size_t i;
-
-	if (strncmp(text, "cl-", 3) != 0 || strlen(text) != 28)
-		return false;
-	for (i = 3; i < 28; i++)
-		if (!isdigit((unsigned char)text[i]) &&
-		    !islower((unsigned char)text[i]))
-			return false;
-	return true;
-}
 
 /* ---- requests ---- */
 

@@ -17,9 +17,6 @@ struct upstream_request;
 /* Exchanges e-mail address and password for a token. */
 struct upstream_request *api_login(const char *email, const char *password);
 
-/* "cl-" and 25 characters of base 36: nothing else gets into a path. */
-bool api_is_capsule_id(const char *text);
-
 /* Each is the caller's. Deadlines and idempotence are set. */
 struct upstream_request *api_capsule_create(const struct capsule_row *row);
 struct upstream_request *api_capsule_list(void);

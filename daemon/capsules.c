@@ -19,6 +19,7 @@
 #include "daemon/tracker.h"
 #include "daemon/upstream.h"
 #include "daemon/watch.h"
+#include "proto/ident.h"
 #include "proto/json_check.h"
 #include "proto/jx.h"
 #include "proto/xalloc.h"
@@ -316,7 +317,7 @@ capsules_target(struct capsules *cs, uid_t uid, const char *ref,
 		return 0;
 	}
 	/* One that was not created here; but another user's stays hidden. */
-	if (!api_is_capsule_id(ref) || !may_see_untracked(cs, uid) ||
+	if (!ident_is_id(ref, "cl") || !may_see_untracked(cs, uid) ||
 	    tracker_by_id(cs->parts.tracker, ref) != NULL)
 		return -ENOENT;
 	snprintf(ret->id, sizeof(ret->id), "%s", ref);

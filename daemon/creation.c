@@ -1,6 +1,5 @@
 #include "daemon/creation.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +16,7 @@
 #include "daemon/upstream.h"
 #include "daemon/watch.h"
 #include "proto/buf.h"
+#include "proto/ident.h"
 #include "proto/jx.h"
 #include "proto/queue.h"
 #include "proto/xalloc.h"
@@ -110,23 +110,12 @@ creations_free(struct creations *all)
 
 /* ---- what is asked for ---- */
 
-static bool
-is_name(const char *s)
-{
-	if (!isalnum((unsigned char)s[0]))
-		return false;
-	for (; *s != '\0'; s++)
-		if (!isalnum((unsigned char)*s) && strchr("._-", *s) == NULL)
-			return false;
-	return true;
-}
-
 static int
 check_name(const char *name, struct rpc_error *why)
 {
 	if (name == NULL)
 		return 0;
-	if (is_name(name) && strncmp(name, "cl-", 3) != 0 &&
+	if (ident_is_name(name) && strncmp(name, "cl-", 3) != 0 &&
 	    strncmp(name, "rec-", 4) != 0)
 		return 0;
 	rpc_error_set_param(why, "name",
@@ -403,7 +392,7 @@ answered(void *arg, struct json_object *answer, struct rpc_error *e)
 	struct rpc_error odd;
 
 	c->query = NULL;
-	if (e == NULL && id != NULL && api_is_capsule_id(id)) {
+	if (e == NULL && id != NULL && ident_is_id(id, "cl")) {
 		created(c, answer, id);
 		return;
 	}

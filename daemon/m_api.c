@@ -7,6 +7,7 @@
 #include "daemon/api.h"
 #include "daemon/dispatch.h"
 #include "daemon/upstream.h"
+#include "daemon/url.h"
 #include "proto/base64.h"
 #include "proto/buf.h"
 #include "proto/json_check.h"
@@ -120,20 +121,6 @@ check_body(struct json_object *params, struct rpc_error *why)
 	return -1;
 }
 
-static int
-add_encoded(struct buf *b, const char *s)
-{
-	int r = 0;
-
-	for (; *s != '\0' && r == 0; s++) {
-		if (isalnum((unsigned char)*s) || strchr("-._~", *s) != NULL)
-			r = buf_add(b, s, 1);
-		else
-			r = buf_addf(b, "%%%02X", (unsigned char)*s);
-	}
-	return r;
-}
-
 /* The path with its query; NULL when it is too long. */
 static char *
 make_url(struct json_object *params)
@@ -149,9 +136,10 @@ make_url(struct json_object *params)
 	if (query != NULL) {
 		json_object_object_foreach(query, key, value) {
 			if (r < 0 || (r = buf_add(&b, &sep, 1)) < 0 ||
-			    (r = add_encoded(&b, key)) < 0 ||
+			    (r = url_add_encoded(&b, key)) < 0 ||
 			    (r = buf_add(&b, "=", 1)) < 0 ||
-			    (r = add_encoded(&b, jx_text_of(value, NULL))) < 0)
+			    (r = url_add_encoded(&b, jx_text_of(value, NULL))) <
+				0)
 				break;
 			sep = '&';
 		}

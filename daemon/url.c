@@ -1,11 +1,13 @@
 #include "daemon/url.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <curl/curl.h>
 
+#include "proto/buf.h"
 #include "proto/xalloc.h"
 
 #include "proto/banned.h"
@@ -89,4 +91,19 @@ url_release(struct url *u)
 	free(u->text);
 	free(u->host);
 	*u = (struct url){ 0 };
+}
+
+int
+url_add_encoded(struct buf *b, const char *text)
+{
+	const char *s;
+	int r = 0;
+
+	for (s = text; *s != '\0' && r == 0; s++) {
+		if (isalnum((unsigned char)*s) || strchr("-._~", *s) != NULL)
+			r = buf_add(b, s, 1);
+		else
+			r = buf_addf(b, "%%%02X", (unsigned char)*s);
+	}
+	return r;
 }

@@ -6,6 +6,8 @@
 
 #include <stdbool.h>
 
+struct buf;
+
 /* Parts of a base URL. Filled by url_parse, emptied by url_release. */
 struct url {
 	char *text; /* normalised, without a slash at the end */
@@ -20,5 +22,11 @@ struct url {
  */
 int url_parse(struct url *u, const char *text, const char **ret_why);
 void url_release(struct url *u);
+
+/*
+ * Appends text as one segment of a path, or as a name or value of a query.
+ * 0 or a negative errno. "." and ".." stay what they are.
+ */
+int url_add_encoded(struct buf *b, const char *text);
 
 #endif

@@ -6,6 +6,7 @@
 
 #include <json-c/json.h>
 
+#include "proto/ident.h"
 #include "proto/jx.h"
 #include "proto/limits.h"
 
@@ -84,6 +85,20 @@ static const struct param capsule_wait_params[] = {
 #define capsule_pause_params capsule_get_params
 #define capsule_resume_params capsule_get_params
 #define capsule_ping_params capsule_get_params
+static const struct param capsule_metrics_params[] = {
+	CAPSULE,
+	{ "range", PARAM_ENUM, PARAM_OPTIONAL, 0, 0, "5m|10m|1h|2h|6h|12h|24h", "how far back (default: the server's, 10m)" },
+	END
+};
+static const struct param capsule_stats_params[] = {
+	{ "range", PARAM_ENUM, PARAM_OPTIONAL, 0, 0, "5m|1h|6h|24h|30d", "how far back (default: the server's, 1h)" },
+	END
+};
+static const struct param capsule_usage_params[] = {
+	{ "from", PARAM_DATE, PARAM_OPTIONAL, 0, 0, NULL, "the first day (default: the server's, 30 days in all)" },
+	{ "to",   PARAM_DATE, PARAM_OPTIONAL, 0, 0, NULL, "the last day (default: the server's, today)" },
+	END
+};
 static const struct param exec_run_params[] = {
 	CAPSULE,
 	{ "cmd",         PARAM_STRING,  PARAM_REQUIRED, 1, LIMIT_ARG, NULL, "the program" },
@@ -193,6 +208,32 @@ check_length(const struct param *p, size_t n, struct rpc_error *ret)
 	return -EINVAL;
 }
 
+/* The form of what may get into a path or a query. */
+static int
+check_form(const struct param *p, const char *s, struct rpc_error *ret)
+{
+	if (p->type == PARAM_NAME && !ident_is_name(s))
+		rpc_error_set_param(ret, p->name,
+		    "parameter %s must be 1 to %d letters, digits, dots, "
+		    "dashes and underscores, with a letter or digit first",
+		    p->name, LIMIT_NAME);
+	else if (p->type == PARAM_IDENT && !ident_is_id(s, p->choices))
+		rpc_error_set_param(ret, p->name,
+		    "parameter %s must be an ID: %s- and 25 small letters and "
+		    "digits",
+		    p->name, p->choices);
+	else if (p->type == PARAM_DATE && !ident_is_date(s))
+		rpc_error_set_param(ret, p->name,
+		    "parameter %s must be a day written as YYYY-MM-DD",
+		    p->name);
+	else if (p->type == PARAM_ENUM && !is_choice(p->choices, s))
+		rpc_error_set_param(ret, p->name,
+		    "parameter %s must be one of %s", p->name, p->choices);
+	else
+		return 0;
+	return -EINVAL;
+}
+
 static int
 check_string(
     const struct param *p, struct json_object *v, struct rpc_error *ret)
@@ -206,14 +247,9 @@ check_string(
 		    "parameter %s must be a string without NUL", p->name);
 		return -EINVAL;
 	}
-	if (p->type == PARAM_ENUM) {
-		if (is_choice(p->choices, s))
-			return 0;
-		rpc_error_set_param(ret, p->name,
-		    "parameter %s must be one of %s", p->name, p->choices);
-		return -EINVAL;
-	}
-	return check_length(p, n, ret);
+	if (p->type == PARAM_STRING || p->type == PARAM_CAPSULE)
+		return check_length(p, n, ret);
+	return check_form(p, s, ret);
 }
 
 static int
@@ -311,6 +347,9 @@ check_param(const struct param *p, struct json_object *v, struct rpc_error *ret)
 	switch (p->type) {
 	case PARAM_STRING:
 	case PARAM_CAPSULE:
+	case PARAM_NAME:
+	case PARAM_IDENT:
+	case PARAM_DATE:
 	case PARAM_ENUM:
 		return check_string(p, v, ret);
 	case PARAM_INT:

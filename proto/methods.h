@@ -38,6 +38,9 @@ enum param_type {
 	PARAM_INT,    /* min..max */
 	PARAM_BOOL,
 	PARAM_CAPSULE, /* ID, unambiguous ID prefix, or name */
+	PARAM_NAME,    /* as ident_is_name() has it */
+	PARAM_IDENT,   /* an ID with the prefix `choices` */
+	PARAM_DATE,    /* YYYY-MM-DD */
 	PARAM_ENUM,    /* one of `choices`, separated by | */
 	PARAM_STRINGS, /* array of strings, each of at most max bytes */
 	PARAM_MAP,     /* object of strings, each of at most max bytes */

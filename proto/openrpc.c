@@ -1,5 +1,6 @@
 #include "proto/methods.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include <json-c/json.h>
@@ -24,6 +25,15 @@ add_choices(struct json_object *schema, const char *choices)
 	jx_add(schema, "enum", list);
 }
 
+static void
+add_id_pattern(struct json_object *schema, const char *prefix)
+{
+	char pattern[64];
+
+	snprintf(pattern, sizeof(pattern), "^%s-[0-9a-z]{25}$", prefix);
+	jx_add_str(schema, "pattern", pattern);
+}
+
 static struct json_object *
 string_schema(int64_t max)
 {
@@ -43,6 +53,9 @@ param_schema(const struct param *p)
 		[PARAM_INT] = "integer",
 		[PARAM_BOOL] = "boolean",
 		[PARAM_CAPSULE] = "string",
+		[PARAM_NAME] = "string",
+		[PARAM_IDENT] = "string",
+		[PARAM_DATE] = "string",
 		[PARAM_ENUM] = "string",
 		[PARAM_STRINGS] = "array",
 		[PARAM_MAP] = "object",
@@ -67,6 +80,12 @@ param_schema(const struct param *p)
 		jx_add_int(o, "maximum", p->max);
 	} else if (p->type == PARAM_ENUM) {
 		add_choices(o, p->choices);
+	} else if (p->type == PARAM_NAME) {
+		jx_add_str(o, "pattern", "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$");
+	} else if (p->type == PARAM_IDENT) {
+		add_id_pattern(o, p->choices);
+	} else if (p->type == PARAM_DATE) {
+		jx_add_str(o, "format", "date");
 	} else if (p->type == PARAM_STRINGS) {
 		jx_add(o, "items", string_schema(p->max));
 	} else if (p->type == PARAM_MAP) {

@@ -77,6 +77,7 @@ def test_names_and_keys_do_not_meet(cloud, machine, users):
 CALLS = [
     ("capsule.get", {}), ("capsule.wait", {"timeout_sec": 5}), ("capsule.destroy", {}),
     ("capsule.pause", {}), ("capsule.resume", {}), ("capsule.ping", {}),
+    ("capsule.metrics", {"range": "5m"}),
     ("exec.run", {"cmd": "true"}), ("file.read", {"path": "/f"}),
     ("file.write", {"path": "/f", "text": "x"}), ("file.list", {"path": "/"}),
     ("file.stat", {"path": "/f"}), ("file.mkdir", {"path": "/d"}),
@@ -138,7 +139,7 @@ def test_access(machine, users):
     methods = users[ANN].call("rpc.discover")["methods"]
     admin = {m["name"] for m in methods if m["x-access"] == "admin"}
     assert {"daemon.shutdown", "daemon.reload", "auth.set", "auth.login", "auth.logout",
-            "api.request"} <= admin
+            "api.request", "capsule.stats", "capsule.usage"} <= admin
     # A parameter that no method has: nobody's call gets further than that.
     for method in (m["name"] for m in methods):
         for uid, client in users.items():

@@ -478,25 +478,6 @@ only_json_is_an_answer(void **state)
 	assert_int_equal(e.kind, RPC_NOT_FOUND);
 }
 
-static void
-capsule_ids_have_one_form(void **state)
-{
-	static const char *const bad[] = { "", "cl-",
-		"CL-0123456789abcdefghijklmno", "cl-0123456789abcdefghijklmn",
-		"cl-0123456789abcdefghijklmnop", "cl-0123456789ABCdefghijklmno",
-		"cl-0123456789abcdefghijklm/.", "cl-../../../../../../../../..",
-		"cl-0123456789abcdefghijklmn\n", "cl_0123456789abcdefghijklmno",
-		"cl-0123456789abcdefghijklm%2f",
-		"cl-0123456789abcdefghijklm\xc3\xa4" };
-	size_t i;
-
-	(void)state;
-	assert_true(api_is_capsule_id(ID));
-	assert_true(api_is_capsule_id("cl-zzzzzzzzzzzzzzzzzzzzzzzzz"));
-	for (i = 0; i < COUNT(bad); i++)
-		assert_false(api_is_capsule_id(bad[i]));
-}
-
 int
 main(void)
 {
@@ -517,7 +498,6 @@ main(void)
 		cmocka_unit_test(a_gateways_word_leaves_the_outcome_open),
 		cmocka_unit_test(what_was_not_answered_is_told_truly),
 		cmocka_unit_test(only_json_is_an_answer),
-		cmocka_unit_test(capsule_ids_have_one_form),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

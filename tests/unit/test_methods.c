@@ -101,7 +101,8 @@ every_row_is_whole(void **state)
 			assert_null(strchr(p->help, '\n'));
 			assert_true(p->min <= p->max);
 			assert_true(
-			    (p->type == PARAM_ENUM) == (p->choices != NULL));
+			    (p->type == PARAM_ENUM || p->type == PARAM_IDENT) ==
+			    (p->choices != NULL));
 		}
 	}
 }
@@ -138,11 +139,12 @@ static void
 access_classes_are_as_designed(void **state)
 {
 	static const char *const admin[] = { "daemon.reload", "daemon.shutdown",
-		"auth.login", "auth.set", "auth.logout", "api.request" };
+		"auth.login", "auth.set", "auth.logout", "capsule.stats",
+		"capsule.usage", "api.request" };
 	static const char *const read[] = { "daemon.hello", "daemon.status",
 		"daemon.metrics", "daemon.events", "auth.status",
-		"capsule.list", "capsule.get", "capsule.wait", "rpc.discover",
-		"call.cancel", "call.end" };
+		"capsule.list", "capsule.get", "capsule.wait",
+		"capsule.metrics", "rpc.discover", "call.cancel", "call.end" };
 	enum access wanted;
 	size_t j;
 	int i;
@@ -459,6 +461,18 @@ maps_of_strings_are_bounded(void **state)
 	assert_params("capsule.create", "{\"labels\":{\"a\":{}}}", "labels");
 }
 
+static void
+dates_are_days(void **state)
+{
+	(void)state;
+	assert_params("capsule.usage", "{}", NULL);
+	assert_params("capsule.usage",
+	    "{\"from\":\"2026-02-28\",\"to\":\"2026-03-01\"}", NULL);
+	assert_params("capsule.usage", "{\"from\":\"2026-02-30\"}", "from");
+	assert_params("capsule.usage", "{\"to\":\"today\"}", "to");
+	assert_params("capsule.usage", "{\"to\":20260228}", "to");
+}
+
 /* The message of a fault names what the caller can look up. */
 static void
 faults_speak_of_the_parameter(void **state)
@@ -573,6 +587,8 @@ openrpc_schemas_state_the_limits(void **state)
 	assert_schema(doc, "capsule.wait", "status",
 	    "{\"type\":\"string\","
 	    "\"enum\":[\"running\",\"paused\",\"stopped\"]}");
+	assert_schema(doc, "capsule.usage", "from",
+	    "{\"type\":\"string\",\"format\":\"date\"}");
 	assert_schema(
 	    doc, "call.cancel", "call", "{\"type\":[\"string\",\"number\"]}");
 	json_object_put(doc);
@@ -601,6 +617,7 @@ main(void)
 		cmocka_unit_test(choices_are_whole_words),
 		cmocka_unit_test(arrays_of_strings_are_bounded),
 		cmocka_unit_test(maps_of_strings_are_bounded),
+		cmocka_unit_test(dates_are_days),
 		cmocka_unit_test(faults_speak_of_the_parameter),
 		cmocka_unit_test(openrpc_describes_every_method),
 		cmocka_unit_test(openrpc_schemas_state_the_limits),

@@ -5,6 +5,7 @@
 #include "tests/unit/unit.h"
 
 #include "daemon/url.h"
+#include "proto/buf.h"
 
 #include "proto/banned.h"
 
@@ -92,12 +93,31 @@ bad_urls_are_refused_with_the_reason(void **state)
 	}
 }
 
+static void
+text_is_encoded_for_paths_and_queries(void **state)
+{
+	struct buf b;
+
+	(void)state;
+	buf_init(&b, 200);
+	assert_int_equal(url_add_encoded(&b, "aZ09-._~"), 0);
+	assert_buf_equal(&b, "aZ09-._~");
+	buf_clear(&b);
+	assert_int_equal(url_add_encoded(&b, "a/b?c=d&e#%+ \r\n\xc3\xa9"), 0);
+	assert_buf_equal(&b, "a%2Fb%3Fc%3Dd%26e%23%25%2B%20%0D%0A%C3%A9");
+	buf_release(&b);
+	buf_init(&b, 4);
+	assert_true(url_add_encoded(&b, "abc\n") < 0);
+	buf_release(&b);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(good_urls_are_taken_apart),
 		cmocka_unit_test(bad_urls_are_refused_with_the_reason),
+		cmocka_unit_test(text_is_encoded_for_paths_and_queries),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

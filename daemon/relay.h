@@ -1,0 +1,27 @@
+/*
+ * A call that is one request upstream, whose answer is passed on.
+ */
+#ifndef DAEMON_RELAY_H
+#define DAEMON_RELAY_H
+
+struct call;
+struct capsule;
+struct upstream_request;
+
+struct relay_spec {
+	/* What upstream answers and the call with it. */
+	enum {
+		RELAY_OBJECT,  /* an object, as it is */
+		RELAY_LIST,    /* an array, as the member `list` */
+		RELAY_NOTHING, /* nothing: {} */
+	} answer;
+	const char *list;
+	/* The capsule it is about, or NULL; lent. */
+	struct capsule *capsule;
+};
+
+/* Takes the request over, and answers the call unless it is cancelled. */
+void relay(
+    struct call *c, struct upstream_request *r, const struct relay_spec *spec);
+
+#endif
