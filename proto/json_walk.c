@@ -190,6 +190,12 @@ skip_value(const char *p, const char *end)
 	}
 }
 
+char
+json_first(const char *text, size_t len)
+{
+	return *skip_blank(text, text + len);
+}
+
 /*
  * At the next member or element of what `open` begins, or NULL at its end and
  * for what is something else.
@@ -231,7 +237,9 @@ json_next_member(
 	if (p == NULL)
 		return false;
 	ret->name = p + 1;
-	p = json_skip_string(p, end);
+	p += 1 + json_bare_run(p + 1, end);
+	ret->escaped = *p != '"';
+	p = ret->escaped ? json_skip_string(ret->name - 1, end) : p + 1;
 	ret->name_len = (size_t)(p - 1 - ret->name);
 	p = skip_blank(p, end); /* the colon */
 	ret->value = skip_blank(p + 1, end);
@@ -241,9 +249,8 @@ json_next_member(
 	return true;
 }
 
-/* Whether the inside of a string stands for that. */
-static bool
-stands_for(const char *inside, size_t len, const char *wanted)
+bool
+json_stands_for(const char *inside, size_t len, const char *wanted)
 {
 	size_t n = strlen(wanted);
 
@@ -253,16 +260,10 @@ stands_for(const char *inside, size_t len, const char *wanted)
 }
 
 bool
-json_member_is(const struct json_member *m, const char *name)
-{
-	return stands_for(m->name, m->name_len, name);
-}
-
-bool
 json_member_equals(const struct json_member *m, const char *content)
 {
 	return m->value[0] == '"' &&
-	       stands_for(m->value + 1, m->len - 2, content);
+	       json_stands_for(m->value + 1, m->len - 2, content);
 }
 
 int

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 struct buf;
 
@@ -15,9 +16,13 @@ struct buf;
 struct json_member {
 	const char *name; /* between its quotes, escapes as written */
 	size_t name_len;
+	bool escaped;      /* there are some */
 	const char *value; /* without white space around it */
 	size_t len;
 };
+
+/* The first character of the value: '{', '[', '"', a digit, … */
+char json_first(const char *text, size_t len);
 
 /*
  * Sets *ret to the next member of an object and moves *pos behind it. *pos
@@ -26,11 +31,21 @@ struct json_member {
 bool json_next_member(
     const char *text, size_t len, size_t *pos, struct json_member *ret);
 
+/* Whether the inside of a string, as written, stands for that. */
+bool json_stands_for(const char *inside, size_t len, const char *content);
+
 /*
  * Whether its name is that, or its value a string of that content, in whatever
  * way they were written. What is asked for holds no quote and no backslash.
  */
-bool json_member_is(const struct json_member *m, const char *name);
+static inline bool
+json_member_is(const struct json_member *m, const char *name)
+{
+	/* Of a literal name this is a comparison of a word or two. */
+	return m->escaped ? json_stands_for(m->name, m->name_len, name)
+			  : m->name_len == strlen(name) &&
+				memcmp(m->name, name, m->name_len) == 0;
+}
 bool json_member_equals(const struct json_member *m, const char *content);
 
 /*

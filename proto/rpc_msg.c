@@ -26,36 +26,39 @@ bad(struct rpc_msg *m, const char *why)
 	rpc_error_set(&m->fault, RPC_INVALID_REQUEST, "%s", why);
 }
 
+/* Where the member of that name is kept; NULL where it is unknown. */
+static struct json_member *
+part_of(struct parts *parts, const struct json_member *m)
+{
+	if (json_member_is(m, "jsonrpc"))
+		return &parts->jsonrpc;
+	if (json_member_is(m, "id"))
+		return &parts->id;
+	if (json_member_is(m, "method"))
+		return &parts->method;
+	if (json_member_is(m, "params"))
+		return &parts->params;
+	if (json_member_is(m, "fds"))
+		return &parts->fds;
+	parts->unknown = true;
+	if (json_member_is(m, "result"))
+		return &parts->result;
+	if (json_member_is(m, "error"))
+		return &parts->error;
+	return NULL;
+}
+
 static void
 split(struct parts *parts, const char *text, size_t len)
 {
-	const struct {
-		const char *name;
-		struct json_member *at;
-	} known[] = {
-		{ "jsonrpc", &parts->jsonrpc },
-		{ "id", &parts->id },
-		{ "method", &parts->method },
-		{ "params", &parts->params },
-		{ "fds", &parts->fds },
-	};
-	struct json_member m;
-	size_t pos = 0, i;
+	struct json_member m, *at;
+	size_t pos = 0;
 
 	memset(parts, 0, sizeof(*parts));
 	while (json_next_member(text, len, &pos, &m)) {
-		for (i = 0; i < sizeof(known) / sizeof(*known); i++)
-			if (json_member_is(&m, known[i].name))
-				break;
-		if (i < sizeof(known) / sizeof(*known)) {
-			*known[i].at = m;
-			continue;
-		}
-		parts->unknown = true;
-		if (json_member_is(&m, "result"))
-			parts->result = m;
-		else if (json_member_is(&m, "error"))
-			parts->error = m;
+		at = part_of(parts, &m);
+		if (at != NULL)
+			*at = m;
 	}
 }
 
@@ -201,7 +204,7 @@ msg_parse(struct rpc_msg *m, const char *text, size_t len)
 	struct parts parts;
 
 	msg_init(m);
-	if (text[0] != '{') {
+	if (json_first(text, len) != '{') {
 		bad(m, "a request must be an object");
 		return;
 	}
@@ -258,9 +261,7 @@ rpc_line_parse(struct rpc_line *line, const char *text, size_t len)
 		    &line->fault, RPC_INVALID_REQUEST, "a name holds U+0000");
 		return;
 	}
-	for (; strchr(" \t\r\n", *text) != NULL; text++)
-		len--;
-	if (*text == '[') {
+	if (json_first(text, len) == '[') {
 		batch_parse(line, text, len);
 		return;
 	}
