@@ -17,8 +17,7 @@
 
 #define PROTOCOL 1
 
-/* Far more than what is told here, but for the paths in it. */
-#define RESULT_FIRST 2048
+#define RESULT_FIRST 1000 /* enough for most, so that it need not grow */
 
 static void
 result_init(struct buf *b, struct json_out *o)
