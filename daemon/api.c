@@ -394,6 +394,64 @@ api_check(
 	return ret->kind;
 }
 
+static void
+explain_no_json(const struct upstream_answer *a,
+    const struct json_check_fault *fault, struct rpc_error *ret)
+{
+	rpc_error_set(ret, RPC_BAD_ANSWER,
+	    "upstream answered HTTP %d with %s that is not JSON (%s at byte "
+	    "%zu); is base_url right, or is a proxy in between?",
+	    a->status, a->content_type[0] ? a->content_type : "something",
+	    fault->reason ? fault->reason : "null", fault->offset);
+	redact(ret->message);
+	ret->http_status = a->status;
+}
+
+/* Clients refuse names with U+0000; a tree has cut them off. */
+static bool
+write_anew(struct api_text *t)
+{
+	struct json_object *o;
+	int r = jx_read(t->text, t->len, &o);
+
+	if (r == 0)
+		r = jx_print(&t->anew, o);
+	json_object_put(o);
+	t->text = buf_head(&t->anew);
+	t->len = t->anew.len;
+	return r == 0;
+}
+
+bool
+api_text_init(struct api_text *t, const struct upstream_answer *a,
+    bool idempotent, struct rpc_error *ret)
+{
+	struct json_check_fault fault;
+
+	if (api_check(a, idempotent, ret) != RPC_OK)
+		return false;
+	buf_init(&t->anew, LIMIT_ANSWER_LINE);
+	t->text = a->status == 204 ? "" : a->body;
+	t->len = a->status == 204 ? 0 : a->len;
+	if (a->status == 204)
+		return true;
+	if (json_check(t->text, t->len, &fault) < 0) {
+		explain_no_json(a, &fault, ret);
+		return false;
+	}
+	if (!fault.nul_name || write_anew(t))
+		return true;
+	buf_release(&t->anew);
+	rpc_error_set(ret, RPC_TOO_LARGE, "upstream's answer is too large");
+	return false;
+}
+
+void
+api_text_release(struct api_text *t)
+{
+	buf_release(&t->anew);
+}
+
 struct json_object *
 api_json(
     const struct upstream_answer *a, bool idempotent, struct rpc_error *ret)
@@ -404,16 +462,9 @@ api_json(
 	if (api_check(a, idempotent, ret) != RPC_OK)
 		return NULL;
 	o = jx_parse(a->body, a->len, &fault);
-	if (o != NULL)
-		return o;
-	rpc_error_set(ret, RPC_BAD_ANSWER,
-	    "upstream answered HTTP %d with %s that is not JSON (%s at byte "
-	    "%zu); is base_url right, or is a proxy in between?",
-	    a->status, a->content_type[0] ? a->content_type : "something",
-	    fault.reason ? fault.reason : "null", fault.offset);
-	redact(ret->message);
-	ret->http_status = a->status;
-	return NULL;
+	if (o == NULL)
+		explain_no_json(a, &fault, ret);
+	return o;
 }
 
 bool

@@ -6,7 +6,9 @@
 #define DAEMON_API_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
+#include "proto/buf.h"
 #include "proto/rpc_error.h"
 
 struct capsule_row;
@@ -64,7 +66,21 @@ struct upstream_request *api_file_write(
 enum rpc_errno api_check(
     const struct upstream_answer *a, bool idempotent, struct rpc_error *ret);
 
-/* api_check, then the body; NULL with *ret filled. */
+/*
+ * api_check, then the body as text that json_check() accepted: the answer's
+ * own, which it lends, or written anew where clients would refuse it. "" for
+ * an answer without a body (204). false with *ret filled; else to be released.
+ */
+struct api_text {
+	const char *text;
+	size_t len;
+	struct buf anew;
+};
+bool api_text_init(struct api_text *t, const struct upstream_answer *a,
+    bool idempotent, struct rpc_error *ret);
+void api_text_release(struct api_text *t);
+
+/* api_check, then the body as a tree; NULL with *ret filled. */
 struct json_object *api_json(
     const struct upstream_answer *a, bool idempotent, struct rpc_error *ret);
 

@@ -14,6 +14,7 @@
 #include "daemon/peer.h"
 #include "proto/buf.h"
 #include "proto/json_check.h"
+#include "proto/json_out.h"
 #include "proto/jx.h"
 #include "proto/rpc_msg.h"
 #include "proto/xalloc.h"
@@ -120,6 +121,9 @@ retire(struct call *c)
 	loop_later(all->loop, &all->sweep);
 }
 
+static const char too_large[] =
+    "the answer is larger than 16 MiB; use a data socket";
+
 static void
 print_small_error(const struct call *c, struct buf *line, enum rpc_errno kind,
     const char *message)
@@ -144,8 +148,7 @@ deliver(struct call *c, struct buf *line, int printed)
 		return;
 	}
 	if (printed < 0)
-		print_small_error(c, line, RPC_TOO_LARGE,
-		    "the answer is larger than 16 MiB; use a data socket");
+		print_small_error(c, line, RPC_TOO_LARGE, too_large);
 	retire(c);
 	if (c->batch != NULL) {
 		batch_add(c->batch, line);
@@ -218,6 +221,15 @@ call_reply_text(struct call *c, const struct buf *json)
 }
 
 void
+call_reply_out(struct call *c, const struct json_out *result)
+{
+	if (result->error == 0)
+		call_reply_text(c, result->buf);
+	else
+		call_failf(c, RPC_TOO_LARGE, "%s", too_large);
+}
+
+void
 call_fail(struct call *c, const struct rpc_error *e)
 {
 	struct buf line;
@@ -262,12 +274,21 @@ call_failf(struct call *c, enum rpc_errno kind, const char *fmt, ...)
 }
 
 void
-call_done(void *call, struct json_object *result, struct rpc_error *e)
+call_done(struct call *c, struct json_object *result, struct rpc_error *e)
+{
+	if (e != NULL)
+		call_fail(c, e);
+	else
+		call_reply(c, result);
+}
+
+void
+call_done_text(void *call, const struct buf *json, struct rpc_error *e)
 {
 	if (e != NULL)
 		call_fail(call, e);
 	else
-		call_reply(call, result);
+		call_reply_text(call, json);
 }
 
 /* ---- the work behind it ---- */

@@ -16,6 +16,7 @@
 
 struct buf;
 struct json_object;
+struct json_out;
 struct peer;
 
 /* What handlers work with. One for the whole daemon, made at start. */
@@ -68,6 +69,8 @@ struct call {
 void call_reply(struct call *c, struct json_object *result); /* takes it */
 /* A result that is JSON text already; lent. */
 void call_reply_text(struct call *c, const struct buf *json);
+/* The same, unless it could not be written, which is said then. */
+void call_reply_out(struct call *c, const struct json_out *result);
 void call_fail(struct call *c, const struct rpc_error *e); /* lent */
 void call_failf(struct call *c, enum rpc_errno kind, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
@@ -79,8 +82,10 @@ void call_failf(struct call *c, enum rpc_errno kind, const char *fmt, ...)
  */
 bool call_event(struct call *c, const char *type, struct json_object *fields);
 
-/* As a capsules_fn with the call as argument. */
-void call_done(void *call, struct json_object *result, struct rpc_error *e);
+/* One or the other: a result, taken over, or with e an error. */
+void call_done(struct call *c, struct json_object *result, struct rpc_error *e);
+/* The same as a capsules_fn with the call as argument. */
+void call_done_text(void *call, const struct buf *json, struct rpc_error *e);
 
 /*
  * `cancel` is called at most once, when the client goes or cancels, and only

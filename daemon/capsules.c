@@ -18,9 +18,13 @@
 #include "daemon/settings.h"
 #include "daemon/tracker.h"
 #include "daemon/upstream.h"
+#include "daemon/view.h"
 #include "daemon/watch.h"
+#include "proto/buf.h"
 #include "proto/ident.h"
 #include "proto/json_check.h"
+#include "proto/json_out.h"
+#include "proto/json_walk.h"
 #include "proto/jx.h"
 #include "proto/xalloc.h"
 
@@ -114,58 +118,6 @@ labels_of(const struct capsule *c)
 	return o ? o : json_object_new_object();
 }
 
-/* What a row says of a capsule that upstream did not show. */
-static struct json_object *
-describe_row(const struct capsule *c)
-{
-	struct json_object *o = json_object_new_object();
-	const struct capsule_row *r = &c->row;
-
-	jx_add_str(o, "id", r->id[0] ? r->id : r->record);
-	jx_add_str(o, "status",
-	    r->state == CAPSULE_GONE   ? "stopped"
-	    : r->state == CAPSULE_LIVE ? "unlisted"
-				       : capsule_state_name(r->state));
-	jx_add_str(o, "template", r->template);
-	if (r->vcpus != 0)
-		jx_add_int(o, "vcpus", r->vcpus);
-	if (r->memory_mb != 0)
-		jx_add_int(o, "memory_mb", r->memory_mb);
-	jx_add_int(o, "timeout_sec", r->timeout_s);
-	return o;
-}
-
-static struct json_object *
-shallow_copy(struct json_object *o)
-{
-	struct json_object *copy = json_object_new_object();
-
-	json_object_object_foreach(o, key, value)
-		jx_add(copy, key, json_object_get(value));
-	return copy;
-}
-
-struct json_object *
-capsules_describe(const struct capsule *c, struct json_object *shown)
-{
-	struct json_object *o, *lease;
-
-	o = shown ? shallow_copy(shown) : describe_row(c);
-	jx_add_bool(o, "tracked", c != NULL);
-	if (c == NULL)
-		return o;
-	if (c->row.name[0] != '\0')
-		jx_add_str(o, "name", c->row.name);
-	else
-		jx_add_null(o, "name");
-	jx_add(o, "labels", labels_of(c));
-	lease = json_object_new_object();
-	jx_add_str(lease, "type", "none");
-	jx_add(o, "lease", lease);
-	jx_add_str(o, "record", capsule_state_name(c->row.state));
-	return o;
-}
-
 /* Made with another credential, or on another server. */
 static bool
 is_foreign(struct capsules *cs, const struct capsule *c)
@@ -210,17 +162,17 @@ set_gone(struct capsules *cs, struct capsule *c)
 }
 
 /*
- * Learns from a capsule that upstream showed. An answer to a request that an
- * earlier credential may have asked says nothing about this one's capsules.
+ * Learns from the status that upstream showed, or "". An answer to a request
+ * that an earlier credential may have asked says nothing about this one's
+ * capsules.
  */
 static void
 observe(struct capsules *cs, struct capsule *c, uint64_t generation,
-    struct json_object *shown)
+    const char *status)
 {
-	const char *status = jx_str(shown, "status");
 	bool changed = false;
 
-	if (c == NULL || status == NULL || c->row.state != CAPSULE_LIVE ||
+	if (c == NULL || status[0] == '\0' || c->row.state != CAPSULE_LIVE ||
 	    generation != cred_generation(cs->parts.cred))
 		return;
 	if (strcmp(status, "stopped") == 0) {
@@ -354,7 +306,7 @@ capsule_op_cancel(struct capsule_op *op)
 }
 
 static void
-finish(struct capsule_op *op, struct json_object *result, struct rpc_error *e)
+finish(struct capsule_op *op, const struct buf *result, struct rpc_error *e)
 {
 	if (e != NULL)
 		capsules_explain(op->capsules, op->target.capsule, e);
@@ -377,19 +329,104 @@ op_on(
 	return op_new(cs, uid, &target, fn, arg);
 }
 
+/* ---- results ---- */
+
+/* Room for what is told from here, mostly: so it need not grow. */
 static void
-shown(void *arg, struct json_object *answer, struct rpc_error *e)
+result_init(struct buf *b, struct json_out *out, size_t shown)
+{
+	char *space;
+
+	buf_init(b, LIMIT_ANSWER_LINE);
+	buf_reserve(b, shown < LIMIT_ANSWER_LINE / 2 ? shown + 512 : 0, &space);
+	json_out_init(out, b);
+}
+
+/* Tells fn of what was written, or that it did not fit. */
+static void
+result_tell(
+    struct buf *b, const struct json_out *out, capsules_fn *fn, void *arg)
+{
+	struct rpc_error e;
+
+	if (out->error == 0) {
+		fn(arg, b, NULL);
+	} else {
+		rpc_error_set(
+		    &e, RPC_TOO_LARGE, "the answer is larger than 16 MiB");
+		fn(arg, NULL, &e);
+	}
+	buf_release(b);
+}
+
+void
+capsules_tell(const struct capsule *c, struct json_object *tree,
+    capsules_fn *fn, void *arg)
+{
+	struct json_out out;
+	struct buf b, text;
+	struct shown s;
+
+	buf_init(&text, LIMIT_ANSWER_LINE);
+	if (tree != NULL)
+		jx_print(&text, tree);
+	shown_init(&s, buf_head(&text), text.len);
+	result_init(&b, &out, s.len);
+	view_print(&out, c, &s);
+	buf_release(&text);
+	result_tell(&b, &out, fn, arg);
+}
+
+/*
+ * Ends it with what upstream showed. What the record says is told as it was
+ * before the answer, and what is learnt from it is for the next one.
+ */
+static void
+finish_shown(struct capsule_op *op, const struct shown *s, bool learn)
+{
+	struct capsule *c = op->target.capsule;
+	struct json_out out;
+	struct buf b;
+
+	result_init(&b, &out, s->len);
+	view_print(&out, c, s);
+	if (learn)
+		observe(op->capsules, c, op->generation, s->status);
+	result_tell(&b, &out, op->fn, op->arg);
+	op_free(op);
+}
+
+/* Ends it with the text of upstream's answer, or with the error. */
+static void
+finish_text(struct capsule_op *op, const char *text, size_t len, bool learn,
+    struct rpc_error *e)
+{
+	struct rpc_error odd;
+	struct shown s;
+
+	/* An answer without a body tells nothing of one not on record. */
+	if (len == 0 && op->target.capsule == NULL) {
+		text = "{}";
+		len = 2;
+	}
+	if (e == NULL && !shown_init(&s, text, len)) {
+		rpc_error_set(&odd, RPC_BAD_ANSWER,
+		    "what upstream answered is no capsule");
+		e = &odd;
+	}
+	if (e != NULL)
+		finish(op, NULL, e);
+	else
+		finish_shown(op, &s, learn);
+}
+
+static void
+shown(void *arg, const char *text, size_t len, struct rpc_error *e)
 {
 	struct capsule_op *op = arg;
-	struct json_object *o = NULL;
 
 	op->query = NULL;
-	if (e == NULL) {
-		o = capsules_describe(op->target.capsule, answer);
-		observe(
-		    op->capsules, op->target.capsule, op->generation, answer);
-	}
-	finish(op, o, e);
+	finish_text(op, text, len, true, e);
 }
 
 struct capsule_op *
@@ -402,26 +439,37 @@ capsules_get(
 
 	/* A row without an ID can be shown all the same. */
 	if (c != NULL && c->row.state != CAPSULE_LIVE) {
-		fn(arg, capsules_describe(c, NULL), NULL);
+		capsules_tell(c, NULL, fn, arg);
 		return NULL;
 	}
 	op = op_on(cs, uid, ref, fn, arg);
 	if (op != NULL)
-		op->query = query_start(cs->parts.upstream,
+		op->query = query_start_text(cs->parts.upstream,
 		    api_capsule_get(op->target.id), shown, op);
 	return op;
 }
 
 static void
-pinged(void *arg, struct json_object *answer, struct rpc_error *e)
+pinged(void *arg, const char *text, size_t len, struct rpc_error *e)
 {
 	struct capsule_op *op = arg;
+	struct json_out out;
+	struct buf b;
 
-	(void)answer;
+	(void)text;
+	(void)len;
 	op->query = NULL;
 	if (e == NULL && op->target.capsule != NULL)
 		keepalive_touch(op->target.capsule);
-	finish(op, e ? NULL : json_object_new_object(), e);
+	if (e != NULL) {
+		finish(op, NULL, e);
+		return;
+	}
+	result_init(&b, &out, 0);
+	json_out_object(&out, NULL);
+	json_out_end_object(&out);
+	finish(op, &b, NULL);
+	buf_release(&b);
 }
 
 struct capsule_op *
@@ -431,7 +479,7 @@ capsules_ping(
 	struct capsule_op *op = op_on(cs, uid, ref, fn, arg);
 
 	if (op != NULL)
-		op->query = query_start(cs->parts.upstream,
+		op->query = query_start_text(cs->parts.upstream,
 		    api_capsule_action(op->target.id, "ping"), pinged, op);
 	return op;
 }
@@ -448,7 +496,7 @@ set_paused_by_hand(struct capsule_op *op, bool paused, store_fn *fn)
 }
 
 static void
-paused(void *arg, struct json_object *answer, struct rpc_error *e)
+paused(void *arg, const char *text, size_t len, struct rpc_error *e)
 {
 	struct capsule_op *op = arg;
 	struct capsule *c = op->target.capsule;
@@ -460,13 +508,13 @@ paused(void *arg, struct json_object *answer, struct rpc_error *e)
 	if (e != NULL && e->kind != RPC_OUTCOME_UNKNOWN && c != NULL &&
 	    c->row.paused_by_hand != op->was_by_hand)
 		set_paused_by_hand(op, op->was_by_hand, NULL);
-	finish(op, e ? NULL : capsules_describe(c, answer), e);
+	finish_text(op, text, len, false, e);
 }
 
 static void
 send_pause(struct capsule_op *op)
 {
-	op->query = query_start(op->capsules->parts.upstream,
+	op->query = query_start_text(op->capsules->parts.upstream,
 	    api_capsule_action(op->target.id, "pause"), paused, op);
 }
 
@@ -505,7 +553,7 @@ capsules_pause(
 }
 
 static void
-resumed(void *arg, struct json_object *answer, struct rpc_error *e)
+resumed(void *arg, const char *text, size_t len, struct rpc_error *e)
 {
 	struct capsule_op *op = arg;
 
@@ -515,7 +563,7 @@ resumed(void *arg, struct json_object *answer, struct rpc_error *e)
 		capsule_note(op->target.capsule, "resumed");
 		keepalive_touch(op->target.capsule);
 	}
-	finish(op, e ? NULL : capsules_describe(op->target.capsule, answer), e);
+	finish_text(op, text, len, false, e);
 }
 
 void
@@ -525,7 +573,7 @@ capsules_resume(
 	struct capsule_op *op = op_on(cs, uid, ref, fn, arg);
 
 	if (op != NULL)
-		op->query = query_start(cs->parts.upstream,
+		op->query = query_start_text(cs->parts.upstream,
 		    api_capsule_action(op->target.id, "resume"), resumed, op);
 }
 
@@ -533,15 +581,14 @@ static void
 waited(void *arg, struct json_object *answer, struct rpc_error *e)
 {
 	struct capsule_op *op = arg;
-	struct json_object *o = NULL;
+	struct buf text;
 
 	op->waiter = NULL;
-	if (e == NULL) {
-		o = capsules_describe(op->target.capsule, answer);
-		observe(
-		    op->capsules, op->target.capsule, op->generation, answer);
-	}
-	finish(op, o, e);
+	buf_init(&text, LIMIT_ANSWER_LINE);
+	if (e == NULL)
+		jx_print(&text, answer);
+	finish_text(op, buf_head(&text), text.len, true, e);
+	buf_release(&text);
 }
 
 struct capsule_op *
@@ -563,14 +610,29 @@ capsules_wait(struct capsules *cs, uid_t uid, struct json_object *params,
 
 /* ---- destroying ---- */
 
-static struct json_object *
-destroyed_json(const char *id, const char *state)
+static void
+tell_destroyed(const char *id, const char *state, capsules_fn *fn, void *arg)
 {
-	struct json_object *o = json_object_new_object();
+	struct json_out out;
+	struct buf b;
 
-	jx_add_str(o, "id", id);
-	jx_add_str(o, "state", state);
-	return o;
+	result_init(&b, &out, 0);
+	json_out_object(&out, NULL);
+	json_out_str(&out, "id", id);
+	json_out_str(&out, "state", state);
+	json_out_end_object(&out);
+	result_tell(&b, &out, fn, arg);
+}
+
+static void
+finish_destroy(struct capsule_op *op, struct rpc_error *e)
+{
+	if (e != NULL) {
+		finish(op, NULL, e);
+		return;
+	}
+	tell_destroyed(op->target.id, "gone", op->fn, op->arg);
+	op_free(op);
 }
 
 static void
@@ -584,7 +646,7 @@ reaped(void *arg, struct rpc_error *e)
 		snprintf(e->message + n, sizeof(e->message) - n,
 		    "; wrennd goes on trying to destroy %s", op->target.id);
 	}
-	finish(op, e ? NULL : destroyed_json(op->target.id, "gone"), e);
+	finish_destroy(op, e);
 }
 
 static void
@@ -594,7 +656,7 @@ deleted(void *arg, struct json_object *answer, struct rpc_error *e)
 
 	(void)answer;
 	op->query = NULL;
-	finish(op, e ? NULL : destroyed_json(op->target.id, "gone"), e);
+	finish_destroy(op, e);
 }
 
 /* Forgets the record of a lost create, by hand and by its record ID. */
@@ -606,7 +668,7 @@ forget_uncertain(
 		return false;
 	log_info("the record of a lost create is forgotten by hand record=%s",
 	    c->row.record);
-	fn(arg, destroyed_json(c->row.record, "forgotten"), NULL);
+	tell_destroyed(c->row.record, "forgotten", fn, arg);
 	tracker_forget(cs->parts.tracker, c);
 	return true;
 }
@@ -661,42 +723,39 @@ has_labels(const struct capsule *c, struct json_object *wanted)
 
 /* Adds what upstream listed; notes which rows were among it. */
 static void
-add_listed(
-    struct capsule_op *op, struct json_object *list, struct json_object *one)
+add_listed(struct capsule_op *op, struct json_out *list, const struct shown *s)
 {
 	struct capsules *cs = op->capsules;
 	struct json_object *wanted = jx_obj(op->params, "labels");
-	const char *id = jx_str(one, "id");
 	struct capsule *c;
 
-	if (id == NULL)
+	if (s->id[0] == '\0')
 		return;
-	c = tracker_by_id(cs->parts.tracker, id);
+	c = tracker_by_id(cs->parts.tracker, s->id);
 	if (c == NULL) {
 		if (jx_bool(op->params, "untracked", false) && wanted == NULL &&
 		    may_see_untracked(cs, op->uid))
-			json_object_array_add(
-			    list, capsules_describe(NULL, one));
+			view_print(list, NULL, s);
 		return;
 	}
 	if (c->row.uid == op->uid && has_labels(c, wanted))
-		json_object_array_add(list, capsules_describe(c, one));
+		view_print(list, c, s);
 	c->listed = true;
-	observe(cs, c, op->generation, one);
+	observe(cs, c, op->generation, s->status);
 }
 
 /* A look at a row that the list lacked; the next list knows more. */
 static void
-looked(void *arg, struct json_object *result, struct rpc_error *e)
+looked(void *arg, const struct buf *result, struct rpc_error *e)
 {
 	(void)arg;
+	(void)result;
 	(void)e;
-	json_object_put(result);
 }
 
 /* Rows that the list lacks: being created, uncertain, stopped elsewhere. */
 static void
-add_unlisted(struct capsule_op *op, struct json_object *list)
+add_unlisted(struct capsule_op *op, struct json_out *list)
 {
 	struct capsules *cs = op->capsules;
 	struct json_object *wanted = jx_obj(op->params, "labels");
@@ -708,7 +767,7 @@ add_unlisted(struct capsule_op *op, struct json_object *list)
 		if (c->listed || c->row.uid != op->uid ||
 		    c->row.state == CAPSULE_GONE || !has_labels(c, wanted))
 			continue;
-		json_object_array_add(list, capsules_describe(c, NULL));
+		view_print(list, c, NULL);
 		/* The list leaves out what is stopped; one look tells. */
 		if (c->row.state == CAPSULE_LIVE && looks++ < LOOKS_MAX)
 			capsules_get(cs, op->uid, c->row.id, looked, NULL);
@@ -716,16 +775,37 @@ add_unlisted(struct capsule_op *op, struct json_object *list)
 }
 
 static void
-listed(void *arg, struct json_object *answer, struct rpc_error *e)
+print_list(
+    struct capsule_op *op, struct json_out *out, const char *text, size_t len)
+{
+	struct capsule *c;
+	const char *one;
+	struct shown s;
+	size_t pos = 0, n;
+
+	for (c = tracker_first(op->capsules->parts.tracker); c != NULL;
+	     c = tracker_next(c))
+		c->listed = false;
+	json_out_object(out, NULL);
+	json_out_array(out, "capsules");
+	while (json_next_element(text, len, &pos, &one, &n))
+		if (shown_init(&s, one, n))
+			add_listed(op, out, &s);
+	add_unlisted(op, out);
+	json_out_end_array(out);
+	json_out_end_object(out);
+}
+
+static void
+listed(void *arg, const char *text, size_t len, struct rpc_error *e)
 {
 	struct capsule_op *op = arg;
-	struct json_object *result, *list;
+	struct json_out out;
 	struct rpc_error odd;
-	struct capsule *c;
-	size_t i;
+	struct buf b;
 
 	op->query = NULL;
-	if (e == NULL && !json_object_is_type(answer, json_type_array)) {
+	if (e == NULL && (len == 0 || json_first(text, len) != '[')) {
 		rpc_error_set(&odd, RPC_BAD_ANSWER,
 		    "upstream's list of capsules is not an array");
 		e = &odd;
@@ -734,16 +814,10 @@ listed(void *arg, struct json_object *answer, struct rpc_error *e)
 		finish(op, NULL, e);
 		return;
 	}
-	for (c = tracker_first(op->capsules->parts.tracker); c != NULL;
-	     c = tracker_next(c))
-		c->listed = false;
-	list = json_object_new_array();
-	for (i = 0; i < json_object_array_length(answer); i++)
-		add_listed(op, list, json_object_array_get_idx(answer, i));
-	add_unlisted(op, list);
-	result = json_object_new_object();
-	jx_add(result, "capsules", list);
-	finish(op, result, NULL);
+	result_init(&b, &out, len);
+	print_list(op, &out, text, len);
+	result_tell(&b, &out, op->fn, op->arg);
+	op_free(op);
 }
 
 struct capsule_op *
@@ -753,8 +827,8 @@ capsules_list(struct capsules *cs, uid_t uid, struct json_object *params,
 	struct capsule_op *op = op_new(cs, uid, NULL, fn, arg);
 
 	op->params = json_object_get(params);
-	op->query =
-	    query_start(cs->parts.upstream, api_capsule_list(), listed, op);
+	op->query = query_start_text(
+	    cs->parts.upstream, api_capsule_list(), listed, op);
 	return op;
 }
 
@@ -774,7 +848,7 @@ looked_at_list(void *arg, struct json_object *answer, struct rpc_error *e)
 {
 	struct capsules *cs = arg;
 	struct capsule *c;
-	const char *id;
+	const char *id, *status;
 	size_t i;
 
 	cs->look = NULL;
@@ -785,7 +859,9 @@ looked_at_list(void *arg, struct json_object *answer, struct rpc_error *e)
 
 			id = jx_str(one, "id");
 			c = id ? tracker_by_id(cs->parts.tracker, id) : NULL;
-			observe(cs, c, cs->look_generation, one);
+			status = jx_str(one, "status");
+			observe(
+			    cs, c, cs->look_generation, status ? status : "");
 		}
 	}
 	reaper_kick(cs->parts.reaper);

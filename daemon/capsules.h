@@ -13,6 +13,7 @@
 #include "daemon/store.h"
 #include "proto/rpc_error.h"
 
+struct buf;
 struct capsule;
 struct capsule_op;
 struct capsules;
@@ -44,13 +45,13 @@ void capsules_credential_changed(struct capsules *cs);
 void capsules_settings_changed(struct capsules *cs, const struct settings *s);
 
 /*
- * Every operation calls fn once, perhaps before it returns: with a result
- * that fn takes over, or with an error (lent). Those that return an operation
- * can be cancelled until then; they return NULL when fn was called already.
- * The others run to their end.
+ * Every operation calls fn once, perhaps before it returns: with a result,
+ * which is JSON text, or with an error, both lent. Those that return an
+ * operation can be cancelled until then; they return NULL when fn was called
+ * already. The others run to their end.
  */
 typedef void capsules_fn(
-    void *arg, struct json_object *result, struct rpc_error *error);
+    void *arg, const struct buf *result, struct rpc_error *error);
 
 /* Parameters as the method table checked them. */
 void capsules_create(struct capsules *cs, uid_t uid, struct json_object *params,
@@ -83,11 +84,11 @@ int capsules_target(struct capsules *cs, uid_t uid, const char *ref,
     struct target *ret, struct rpc_error *why);
 
 /*
- * The capsule as clients see it, the caller's: what upstream showed (NULL when
- * it was not asked) with the name, labels, lease and state recorded here.
+ * Tells fn of the capsule as clients see it: what upstream showed (NULL when
+ * it was not asked) with what is recorded here.
  */
-struct json_object *capsules_describe(
-    const struct capsule *c, struct json_object *shown);
+void capsules_tell(const struct capsule *c, struct json_object *shown,
+    capsules_fn *fn, void *arg);
 
 /* A "not found" for a capsule that another credential made is explained. */
 void capsules_explain(

@@ -33,7 +33,11 @@ void conn_close(struct conn *c); /* NULL is fine */
 
 /* Once it stands. Bytes, -EAGAIN, or another negative errno: it is dead. */
 ssize_t conn_send(struct conn *c, const void *data, size_t n);
-ssize_t conn_recv(struct conn *c, void *data, size_t n); /* 0: the end */
+/*
+ * 0: the end. To be called until there is no more, also once it stands: of
+ * what TLS has read ahead no event tells.
+ */
+ssize_t conn_recv(struct conn *c, void *data, size_t n);
 void conn_want(struct conn *c, int events); /* IO_READ, IO_WRITE, or both */
 
 #endif

@@ -288,7 +288,7 @@ tell_capsule(struct creation *c, bool all)
 			STAILQ_INSERT_TAIL(&later, a, entry);
 			continue;
 		}
-		a->fn(a->arg, capsules_describe(c->capsule, c->shown), NULL);
+		capsules_tell(c->capsule, c->shown, a->fn, a->arg);
 		free(a);
 	}
 	STAILQ_CONCAT(&c->askers, &later);
@@ -506,7 +506,7 @@ answer_first(struct creations *all, struct capsule *first, bool wait,
 		return;
 	case CAPSULE_ENDING:
 	case CAPSULE_GONE:
-		fn(arg, capsules_describe(first, NULL), NULL);
+		capsules_tell(first, NULL, fn, arg);
 		return;
 	}
 }

@@ -138,9 +138,18 @@ handshake_begins(struct handshake *h, SSL *ssl)
 
 	if (!is_server(d, ssl))
 		return;
-	if (h->alpn != NULL)
+	if (h->alpn != NULL) {
 		SSL_set_alpn_protos(ssl, (const unsigned char *)h->alpn,
 		    (unsigned int)strlen(h->alpn));
+		/*
+		 * One read for many small records, not two for each. Only
+		 * where whoever reads goes on until there is no more:
+		 * libcurl's own transfers would wait for what is here.
+		 */
+		SSL_set_read_ahead(ssl, 1);
+		/* libcurl's choice: to free, and wipe, 17 kB a record. */
+		SSL_clear_mode(ssl, SSL_MODE_RELEASE_BUFFERS);
+	}
 	if (d->session != NULL && now_ms() - d->session_ms < SESSION_MS)
 		SSL_set_session(ssl, d->session);
 }
@@ -198,9 +207,7 @@ ssl_ctx_cb(CURL *easy, void *ssl_ctx, void *arg)
 	SSL_CTX_set_app_data(ctx, h);
 	SSL_CTX_set_info_callback(ctx, info_cb);
 	SSL_CTX_sess_set_new_cb(ctx, session_cb);
-	/* Idle connections give their 34 kB of buffers back. */
-	SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS |
-				  SSL_MODE_ENABLE_PARTIAL_WRITE |
+	SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE |
 				  SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
 	return CURLE_OK;
 }

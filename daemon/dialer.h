@@ -42,8 +42,9 @@ struct handshake {
 };
 
 /*
- * Sets all of this on a handle. With a handshake the protocols are its own;
- * NULL leaves them to libcurl.
+ * Sets all of this on a handle. With a handshake the protocols are its own,
+ * and TLS reads ahead, so that the connection is to be read until there is no
+ * more; NULL leaves both to libcurl.
  */
 void dialer_set(struct dialer *d, CURL *easy, struct handshake *h);
 

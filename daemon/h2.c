@@ -12,7 +12,7 @@
 
 #include "proto/banned.h"
 
-#define READS_PER_TURN    16
+#define READS_PER_TURN    128 /* small records mostly; 2 MiB at most */
 #define CONNECTION_WINDOW (16 * 1024 * 1024)
 #define STREAMS_MAX       1000  /* at once, however many the server allows */
 #define IDLE_FRAMES_MAX   10000 /* that bring nothing, between two answers */
@@ -361,6 +361,7 @@ conn_opened(void *arg, const char *protocol)
 	nghttp2_session_set_local_window_size(
 	    h->ng, NGHTTP2_FLAG_NONE, 0, CONNECTION_WINDOW);
 	conn_want(h->conn, IO_READ);
+	loop_later(h->shared->loop, &h->more);
 	timer_set(h->tick, (int64_t)h->shared->ping_after_ms);
 	h2_flush(h);
 	h->news = true;

@@ -13,7 +13,7 @@
 
 struct loop {
 	struct event_base *base;
-	TAILQ_HEAD(, later) later;
+	TAILQ_HEAD(, later) later, last;
 	bool stopping;
 	uint64_t turns;
 	struct signal_watch {
@@ -66,6 +66,7 @@ loop_new(void)
 	struct loop *l = xcalloc(1, sizeof(*l));
 
 	TAILQ_INIT(&l->later);
+	TAILQ_INIT(&l->last);
 	l->base = event_base_new();
 	if (l->base == NULL) {
 		free(l);
@@ -98,6 +99,10 @@ run_later(struct loop *l)
 
 	l->turns++;
 	while ((w = TAILQ_FIRST(&l->later)) != NULL && w->turn < l->turns) {
+		later_cancel(l, w);
+		w->fn(w->arg);
+	}
+	while ((w = TAILQ_FIRST(&l->last)) != NULL) {
 		later_cancel(l, w);
 		w->fn(w->arg);
 	}
@@ -239,14 +244,30 @@ later_init(struct later *w, loop_fn *fn, void *arg)
 	*w = (struct later){ .fn = fn, .arg = arg };
 }
 
-void
-loop_later(struct loop *l, struct later *w)
+static void
+queue(struct loop *l, struct later *w, bool last)
 {
 	if (w->queued)
 		return;
 	w->queued = true;
+	w->last = last;
 	w->turn = l->turns;
-	TAILQ_INSERT_TAIL(&l->later, w, entry);
+	if (last)
+		TAILQ_INSERT_TAIL(&l->last, w, entry);
+	else
+		TAILQ_INSERT_TAIL(&l->later, w, entry);
+}
+
+void
+loop_later(struct loop *l, struct later *w)
+{
+	queue(l, w, false);
+}
+
+void
+loop_last(struct loop *l, struct later *w)
+{
+	queue(l, w, true);
 }
 
 void
@@ -255,7 +276,10 @@ later_cancel(struct loop *l, struct later *w)
 	if (!w->queued)
 		return;
 	w->queued = false;
-	TAILQ_REMOVE(&l->later, w, entry);
+	if (w->last)
+		TAILQ_REMOVE(&l->last, w, entry);
+	else
+		TAILQ_REMOVE(&l->later, w, entry);
 }
 
 static void

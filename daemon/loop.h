@@ -27,8 +27,8 @@ typedef void io_fn(void *arg, int events);
 struct later {
 	loop_fn *fn;
 	void *arg;
-	bool queued;
-	uint64_t turn; /* in which it was queued */
+	bool queued, last; /* behind the others */
+	uint64_t turn;     /* in which it was queued */
 	TAILQ_ENTRY(later) entry;
 };
 
@@ -57,6 +57,11 @@ void io_want(struct io *io, int events);
 
 void later_init(struct later *w, loop_fn *fn, void *arg);
 void loop_later(struct loop *l, struct later *w); /* once per turn */
+/*
+ * In this turn still, behind all that loop_later() put off: sends what the
+ * whole turn has produced. Not queued again by itself.
+ */
+void loop_last(struct loop *l, struct later *w);
 void later_cancel(struct loop *l, struct later *w);
 
 /* fn runs on the loop each time the signal comes. At most 8. */

@@ -11,6 +11,7 @@
 #include "proto/base64.h"
 #include "proto/buf.h"
 #include "proto/json_check.h"
+#include "proto/json_out.h"
 #include "proto/jx.h"
 #include "proto/xalloc.h"
 
@@ -152,42 +153,75 @@ make_url(struct json_object *params)
 
 /* ---- the answer ---- */
 
+/* A tree has cut off the names with U+0000, which clients would refuse. */
 static void
-add_body(struct json_object *o, const struct upstream_answer *a)
+add_anew(struct json_out *o, const struct upstream_answer *a)
 {
-	struct json_check_fault fault;
-	struct json_object *body = jx_parse(a->body, a->len, &fault);
+	struct json_object *body;
 	struct buf b;
 
-	if (fault.reason == NULL) {
-		jx_add(o, "body", body);
+	buf_init(&b, LIMIT_ANSWER_LINE);
+	o->error = jx_read(a->body, a->len, &body);
+	if (o->error == 0)
+		o->error = jx_print(&b, body);
+	json_out_text(o, "body", buf_head(&b), b.len);
+	json_object_put(body);
+	buf_release(&b);
+}
+
+static void
+add_body(struct json_out *o, const struct upstream_answer *a)
+{
+	struct json_check_fault fault;
+	struct buf b;
+
+	if (json_check(a->body, a->len, &fault) == 0) {
+		if (fault.nul_name)
+			add_anew(o, a);
+		else
+			json_out_text(o, "body", a->body, a->len);
 	} else if (utf8_valid_prefix(a->body, a->len) == a->len) {
-		jx_add_strn(o, "text", a->body, a->len);
+		json_out_strn(o, "text", a->body, a->len);
 	} else {
 		buf_init(&b, LIMIT_ANSWER_LINE);
-		if (base64_encode(&b, a->body, a->len) == 0)
-			jx_add_strn(o, "data", buf_head(&b), b.len);
+		o->error = base64_encode(&b, a->body, a->len);
+		json_out_strn(o, "data", buf_head(&b), b.len);
 		buf_release(&b);
 	}
+}
+
+static void
+reply(struct call *c, const struct upstream_answer *a)
+{
+	struct json_out o;
+	struct buf b;
+	char *space;
+
+	buf_init(&b, LIMIT_ANSWER_LINE);
+	/* It fits at once, but where escapes make it longer. */
+	buf_reserve(&b, a->len + 200, &space);
+	json_out_init(&o, &b);
+	json_out_object(&o, NULL);
+	json_out_int(&o, "status", a->status);
+	json_out_str(&o, "content_type", a->content_type);
+	if (a->len > 0)
+		add_body(&o, a);
+	json_out_end_object(&o);
+	call_reply_out(c, &o);
+	buf_release(&b);
 }
 
 static void
 answered(void *arg, const struct upstream_answer *a)
 {
 	struct api_call *x = arg;
-	struct rpc_error e = { .kind = RPC_OK };
-	struct json_object *o;
+	struct rpc_error e;
 
 	if (api_check(a, x->request->idempotent, &e) != RPC_OK) {
 		call_fail(x->call, &e);
 		rpc_error_release(&e);
 	} else {
-		o = json_object_new_object();
-		jx_add_int(o, "status", a->status);
-		jx_add_str(o, "content_type", a->content_type);
-		if (a->len > 0)
-			add_body(o, a);
-		call_reply(x->call, o);
+		reply(x->call, a);
 	}
 	api_call_free(x);
 }

@@ -30,51 +30,54 @@ capsule_of(const struct call *c)
 void
 m_capsule_create(struct call *c)
 {
-	capsules_create(c->svc->capsules, c->uid, c->params, call_done, c);
+	capsules_create(c->svc->capsules, c->uid, c->params, call_done_text, c);
 }
 
 void
 m_capsule_list(struct call *c)
 {
-	cancel_with(c,
-	    capsules_list(c->svc->capsules, c->uid, c->params, call_done, c));
+	cancel_with(c, capsules_list(c->svc->capsules, c->uid, c->params,
+			   call_done_text, c));
 }
 
 void
 m_capsule_get(struct call *c)
 {
 	cancel_with(c, capsules_get(c->svc->capsules, c->uid, capsule_of(c),
-			   call_done, c));
+			   call_done_text, c));
 }
 
 void
 m_capsule_wait(struct call *c)
 {
-	cancel_with(c,
-	    capsules_wait(c->svc->capsules, c->uid, c->params, call_done, c));
+	cancel_with(c, capsules_wait(c->svc->capsules, c->uid, c->params,
+			   call_done_text, c));
 }
 
 void
 m_capsule_destroy(struct call *c)
 {
-	capsules_destroy(c->svc->capsules, c->uid, capsule_of(c), call_done, c);
+	capsules_destroy(
+	    c->svc->capsules, c->uid, capsule_of(c), call_done_text, c);
 }
 
 void
 m_capsule_pause(struct call *c)
 {
-	capsules_pause(c->svc->capsules, c->uid, capsule_of(c), call_done, c);
+	capsules_pause(
+	    c->svc->capsules, c->uid, capsule_of(c), call_done_text, c);
 }
 
 void
 m_capsule_resume(struct call *c)
 {
-	capsules_resume(c->svc->capsules, c->uid, capsule_of(c), call_done, c);
+	capsules_resume(
+	    c->svc->capsules, c->uid, capsule_of(c), call_done_text, c);
 }
 
 void
 m_capsule_ping(struct call *c)
 {
 	cancel_with(c, capsules_ping(c->svc->capsules, c->uid, capsule_of(c),
-			   call_done, c));
+			   call_done_text, c));
 }

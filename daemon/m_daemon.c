@@ -10,82 +10,116 @@
 #include "daemon/store.h"
 #include "daemon/tracker.h"
 #include "daemon/upstream.h"
-#include "proto/jx.h"
+#include "proto/buf.h"
+#include "proto/json_out.h"
 
 #include "proto/banned.h"
 
 #define PROTOCOL 1
 
+#define RESULT_FIRST 1000 /* enough for most, so that it need not grow */
+
+static void
+result_init(struct buf *b, struct json_out *o)
+{
+	char *space;
+
+	buf_init(b, LIMIT_ANSWER_LINE);
+	buf_reserve(b, RESULT_FIRST, &space);
+	json_out_init(o, b);
+	json_out_object(o, NULL);
+}
+
+static void
+reply(struct call *c, struct json_out *o)
+{
+	struct buf *b = o->buf;
+
+	json_out_end_object(o);
+	call_reply_out(c, o);
+	buf_release(b);
+}
+
 void
 m_daemon_hello(struct call *c)
 {
-	struct json_object *o = json_object_new_object();
-	struct json_object *features = json_object_new_array();
+	struct json_out o;
+	struct buf b;
 
-	json_object_array_add(features, json_object_new_string("fds"));
-	json_object_array_add(features, json_object_new_string("batch"));
-	jx_add_str(o, "version", PACKAGE_VERSION);
-	jx_add_int(o, "protocol", PROTOCOL);
-	jx_add_int(o, "uid", c->uid);
-	jx_add_str(o, "access", access_name(c->access));
-	jx_add(o, "features", features);
-	call_reply(c, o);
+	result_init(&b, &o);
+	json_out_str(&o, "version", PACKAGE_VERSION);
+	json_out_int(&o, "protocol", PROTOCOL);
+	json_out_int(&o, "uid", c->uid);
+	json_out_str(&o, "access", access_name(c->access));
+	json_out_array(&o, "features");
+	json_out_str(&o, NULL, "fds");
+	json_out_str(&o, NULL, "batch");
+	json_out_end_array(&o);
+	reply(c, &o);
 }
 
-static struct json_object *
-capsules_json(const struct services *svc)
+static void
+add_calls(struct json_out *o, const struct services *svc)
 {
-	struct json_object *o = json_object_new_object();
+	json_out_object(o, "calls");
+	json_out_int(o, "in_flight", calls_in_flight(svc->calls));
+	json_out_int(o, "total", (int64_t)calls_total(svc->calls));
+	json_out_end_object(o);
+}
+
+static void
+add_capsules(struct json_out *o, const struct services *svc)
+{
 	int state;
 
+	json_out_object(o, "capsules");
 	for (state = CAPSULE_CREATING; state <= CAPSULE_UNCERTAIN; state++)
 		if (state != CAPSULE_GONE)
-			jx_add_int(o, capsule_state_name(state),
+			json_out_int(o, capsule_state_name(state),
 			    tracker_count(svc->tracker, state));
-	return o;
+	json_out_end_object(o);
 }
 
-static struct json_object *
-store_json(const struct services *svc)
+static void
+add_store(struct json_out *o, const struct services *svc)
 {
-	struct json_object *o = json_object_new_object();
-
-	jx_add_str(o, "state", store_health_name(store_health(svc->store)));
-	jx_add_str(o, "path", store_path(svc->store));
+	json_out_object(o, "store");
+	json_out_str(o, "state", store_health_name(store_health(svc->store)));
+	json_out_str(o, "path", store_path(svc->store));
 	if (store_kept_aside(svc->store) != NULL)
-		jx_add_str(o, "kept_aside", store_kept_aside(svc->store));
-	return o;
+		json_out_str(o, "kept_aside", store_kept_aside(svc->store));
+	json_out_end_object(o);
 }
 
-static struct json_object *
-upstream_json(const struct services *svc)
+static void
+add_upstream(struct json_out *o, const struct services *svc)
 {
-	struct json_object *o = json_object_new_object();
 	struct upstream_stats s;
 	uint64_t pings, failed;
 
 	upstream_stats(svc->upstream, &s);
 	keepalive_stats(svc->keepalive, &pings, &failed);
-	jx_add_str(o, "base_url", upstream_base_url(svc->upstream));
-	jx_add_str(o, "state", s.state);
-	jx_add_str(o, "http_version",
+	json_out_object(o, "upstream");
+	json_out_str(o, "base_url", upstream_base_url(svc->upstream));
+	json_out_str(o, "state", s.state);
+	json_out_str(o, "http_version",
 	    s.http_version == 20   ? "2"
 	    : s.http_version == 11 ? "1.1"
 				   : "");
-	jx_add_int(o, "connections", (int64_t)s.http.connections);
-	jx_add_int(o, "open_connections", s.http.open);
-	jx_add_int(o, "in_flight", s.http.in_flight);
-	jx_add_int(o, "waiting", s.http.waiting);
-	jx_add_int(o, "requests", (int64_t)s.requests);
-	jx_add_int(o, "shared", (int64_t)s.shared);
-	jx_add_int(o, "retries", (int64_t)s.retries);
-	jx_add_int(o, "errors", (int64_t)s.errors);
-	jx_add_int(o, "pings", (int64_t)pings);
-	jx_add_int(o, "pings_failed", (int64_t)failed);
-	jx_add_double(o, "latency_ms", s.latency_ms);
+	json_out_int(o, "connections", (int64_t)s.http.connections);
+	json_out_int(o, "open_connections", s.http.open);
+	json_out_int(o, "in_flight", s.http.in_flight);
+	json_out_int(o, "waiting", s.http.waiting);
+	json_out_int(o, "requests", (int64_t)s.requests);
+	json_out_int(o, "shared", (int64_t)s.shared);
+	json_out_int(o, "retries", (int64_t)s.retries);
+	json_out_int(o, "errors", (int64_t)s.errors);
+	json_out_int(o, "pings", (int64_t)pings);
+	json_out_int(o, "pings_failed", (int64_t)failed);
+	json_out_double(o, "latency_ms", s.latency_ms);
 	if (s.last_error[0] != '\0')
-		jx_add_str(o, "last_error", s.last_error);
-	return o;
+		json_out_str(o, "last_error", s.last_error);
+	json_out_end_object(o);
 }
 
 static const char *
@@ -98,26 +132,25 @@ void
 m_daemon_status(struct call *c)
 {
 	const struct services *svc = c->svc;
-	struct json_object *o = json_object_new_object();
-	struct json_object *calls = json_object_new_object();
+	struct json_out o;
+	struct buf b;
 
-	jx_add_int(calls, "in_flight", calls_in_flight(svc->calls));
-	jx_add_int(calls, "total", (int64_t)calls_total(svc->calls));
-	jx_add_str(o, "version", PACKAGE_VERSION);
-	jx_add_int(o, "pid", getpid());
-	jx_add_int(o, "uptime_ms", (int64_t)(now_ms() - svc->started_ms));
-	jx_add_str(o, "state", state_of(svc));
-	jx_add_str(o, "socket", listener_path(svc->listener));
-	jx_add_int(o, "clients", listener_clients(svc->listener));
-	jx_add(o, "calls", calls);
-	jx_add(o, "capsules", capsules_json(svc));
-	jx_add(o, "store", store_json(svc));
-	jx_add(o, "upstream", upstream_json(svc));
+	result_init(&b, &o);
+	json_out_str(&o, "version", PACKAGE_VERSION);
+	json_out_int(&o, "pid", getpid());
+	json_out_int(&o, "uptime_ms", (int64_t)(now_ms() - svc->started_ms));
+	json_out_str(&o, "state", state_of(svc));
+	json_out_str(&o, "socket", listener_path(svc->listener));
+	json_out_int(&o, "clients", listener_clients(svc->listener));
+	add_calls(&o, svc);
+	add_capsules(&o, svc);
+	add_store(&o, svc);
+	add_upstream(&o, svc);
 	if (svc->settings->file != NULL)
-		jx_add_str(o, "config", svc->settings->file);
+		json_out_str(&o, "config", svc->settings->file);
 	else
-		jx_add_null(o, "config");
-	call_reply(c, o);
+		json_out_null(&o, "config");
+	reply(c, &o);
 }
 
 static void

@@ -18,6 +18,7 @@
 #define IDLE_KEEP    1024            /* bytes that an empty buffer keeps */
 #define READ_FIRST   (IDLE_KEEP - 1) /* and a NUL; most requests are shorter */
 #define READ_MOST    (64 * 1024 - 1)
+#define SEND_AT_ONCE (64 * 1024) /* more does not wait for the turn */
 #define HALF_TICK_MS 200 /* how often a half-closed client is looked at */
 #define FDS_HELD     (4 * LIMIT_FDS) /* of lines read but not handled yet */
 
@@ -38,6 +39,7 @@ struct peer {
 	struct peer_user *user;
 	struct io *io;
 	struct later more;   /* lines are left, or it is to be freed */
+	struct later flush;  /* answers of this turn are to be sent */
 	struct timer *stall; /* NULL until it is needed, as is half */
 	struct timer *half;  /* armed once the client shut its sending side */
 	struct rpc_frame in;
@@ -47,6 +49,7 @@ struct peer {
 	int fd_count;
 	int line_fds; /* of the line being handled */
 	struct buf out;
+	bool blocked;  /* the socket took no more of it */
 	uint64_t sent; /* bytes in all; seen_sent: at the last look */
 	uint64_t seen_sent;
 	bool half_closed, hung_up, doomed;
@@ -56,6 +59,7 @@ struct peer {
 };
 
 static void peer_more(void *arg);
+static void send_queued(struct peer *p);
 
 /* ---- descriptors ---- */
 
@@ -136,7 +140,10 @@ set_output(struct peer *p, size_t before)
 void
 peer_free(struct peer *p)
 {
+	if (!p->hung_up)
+		send_queued(p);
 	later_cancel(p->loop, &p->more);
+	later_cancel(p->loop, &p->flush);
 	close_fds(p);
 	io_free(p->io);
 	timer_free(p->stall);
@@ -164,7 +171,9 @@ peer_doom(struct peer *p, const char *why)
 	log_info("client closed: %s pid=%d uid=%u", why, p->pid, p->user->uid);
 	p->doomed = true;
 	close_fds(p);
-	hang_up(p);
+	send_queued(p);
+	if (!p->hung_up)
+		hang_up(p);
 }
 
 /* ---- output ---- */
@@ -236,6 +245,7 @@ send_queued(struct peer *p)
 			hang_up(p);
 			break;
 		}
+		p->blocked = n < 0;
 		if (n < 0)
 			break;
 		p->sent += (uint64_t)n;
@@ -264,11 +274,22 @@ peer_send(struct peer *p, const struct buf *line)
 		return 0;
 	}
 	set_output(p, before);
-	if (before == 0)
+	if (p->blocked)
+		want_events(p);
+	else if (p->out.len >= SEND_AT_ONCE)
 		send_queued(p);
 	else
-		want_events(p);
+		loop_last(p->loop, &p->flush);
 	return 0;
+}
+
+static void
+flush(void *arg)
+{
+	struct peer *p = arg;
+
+	if (!p->hung_up)
+		send_queued(p);
 }
 
 bool
@@ -455,6 +476,7 @@ peer_new(struct loop *l, int fd, pid_t pid, struct peer_user *user,
 	rpc_frame_init(&p->in, LIMIT_REQUEST_LINE);
 	buf_init(&p->out, LIMIT_OUTPUT_HARD);
 	later_init(&p->more, peer_more, p);
+	later_init(&p->flush, flush, p);
 	p->read_size = READ_FIRST;
 	p->io = io_new(l, fd, io_ready, p);
 	want_events(p);

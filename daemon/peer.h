@@ -49,9 +49,10 @@ struct peer *peer_new(struct loop *l, int fd, pid_t pid, struct peer_user *user,
 void peer_free(struct peer *p); /* at shutdown; gone() is not called */
 
 /*
- * Queues a line, without its newline, and sends what the socket takes.
- * -ENOBUFS when the user's share of the output is used up and the line does
- * not fit below LIMIT_OUTPUT_SOFT either; nothing is queued then.
+ * Queues a line, without its newline, which is sent at the end of the turn
+ * with all others of it, as far as the socket takes them. -ENOBUFS when the
+ * user's share of the output is used up and the line does not fit below
+ * LIMIT_OUTPUT_SOFT either; nothing is queued then.
  */
 int peer_send(struct peer *p, const struct buf *line);
 

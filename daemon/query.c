@@ -14,7 +14,8 @@
 struct query {
 	struct upstream_request *request;
 	struct upstream_call *call;
-	query_fn *fn;
+	query_fn *fn; /* one of the two */
+	query_text_fn *text_fn;
 	void *arg;
 };
 
@@ -26,9 +27,23 @@ query_free(struct query *q)
 }
 
 static void
-answered(void *arg, const struct upstream_answer *a)
+tell_text(struct query *q, const struct upstream_answer *a)
 {
-	struct query *q = arg;
+	struct rpc_error e;
+	struct api_text t;
+
+	if (api_text_init(&t, a, q->request->idempotent, &e)) {
+		q->text_fn(q->arg, t.text, t.len, NULL);
+		api_text_release(&t);
+		return;
+	}
+	q->text_fn(q->arg, "", 0, &e);
+	rpc_error_release(&e);
+}
+
+static void
+tell_tree(struct query *q, const struct upstream_answer *a)
+{
 	struct rpc_error e = { .kind = RPC_OK };
 	struct json_object *o = NULL;
 
@@ -39,17 +54,48 @@ answered(void *arg, const struct upstream_answer *a)
 	q->fn(q->arg, o, e.kind == RPC_OK ? NULL : &e);
 	json_object_put(o);
 	rpc_error_release(&e);
+}
+
+static void
+answered(void *arg, const struct upstream_answer *a)
+{
+	struct query *q = arg;
+
+	if (q->text_fn != NULL)
+		tell_text(q, a);
+	else
+		tell_tree(q, a);
 	query_free(q);
+}
+
+static struct query *
+start(struct upstream *u, struct upstream_request *r, void *arg)
+{
+	struct query *q = xcalloc(1, sizeof(*q));
+
+	q->request = r;
+	q->arg = arg;
+	q->call = upstream_send(u, r, answered, q);
+	return q;
 }
 
 struct query *
 query_start(
     struct upstream *u, struct upstream_request *r, query_fn *fn, void *arg)
 {
-	struct query *q = xcalloc(1, sizeof(*q));
+	struct query *q = start(u, r, arg);
 
-	*q = (struct query){ .request = r, .fn = fn, .arg = arg };
-	q->call = upstream_send(u, r, answered, q);
+	q->fn = fn;
+	return q;
+}
+
+struct query *
+query_start_text(struct upstream *u, struct upstream_request *r,
+    query_text_fn *fn, void *arg)
+{
+	struct query *q = start(u, r, arg);
+
+	q->text_fn = fn;
 	return q;
 }
 

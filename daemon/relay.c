@@ -2,14 +2,14 @@
 
 #include <stdlib.h>
 
-#include <json-c/json.h>
-
 #include "daemon/call.h"
 #include "daemon/capsules.h"
 #include "daemon/query.h"
 #include "daemon/tracker.h"
 #include "daemon/upstream.h"
-#include "proto/jx.h"
+#include "proto/buf.h"
+#include "proto/json_out.h"
+#include "proto/json_walk.h"
 #include "proto/xalloc.h"
 
 #include "proto/banned.h"
@@ -37,45 +37,56 @@ cancel(void *arg)
 	relay_free(y);
 }
 
-/* The result, or NULL with *e filled: upstream answered something else. */
-static struct json_object *
-result_of(const struct relay_spec *spec, struct json_object *answer,
+/* Whether upstream answered what it should, or *e is filled. */
+static bool
+is_as_expected(const struct relay_spec *spec, const char *text, size_t len,
     struct rpc_error *e)
 {
 	bool list = spec->answer == RELAY_LIST;
-	struct json_object *o;
 
-	if (spec->answer == RELAY_NOTHING)
-		return json_object_new_object();
-	if (!json_object_is_type(
-		answer, list ? json_type_array : json_type_object)) {
-		rpc_error_set(e, RPC_BAD_ANSWER,
-		    "upstream's answer is not %s, as it should be",
-		    list ? "an array" : "an object");
-		return NULL;
-	}
-	if (!list)
-		return json_object_get(answer);
-	o = json_object_new_object();
-	jx_add(o, spec->list, json_object_get(answer));
-	return o;
+	if (spec->answer == RELAY_NOTHING ||
+	    (len > 0 && json_first(text, len) == (list ? '[' : '{')))
+		return true;
+	rpc_error_set(e, RPC_BAD_ANSWER,
+	    "upstream's answer is not %s, as it should be",
+	    list ? "an array" : "an object");
+	return false;
 }
 
 static void
-answered(void *arg, struct json_object *answer, struct rpc_error *e)
+reply(struct relay *y, const char *text, size_t len)
+{
+	struct json_out out;
+	struct buf b;
+
+	buf_init(&b, LIMIT_ANSWER_LINE);
+	json_out_init(&out, &b);
+	if (y->spec.answer == RELAY_OBJECT) {
+		json_out_text(&out, NULL, text, len);
+	} else {
+		json_out_object(&out, NULL);
+		if (y->spec.answer == RELAY_LIST)
+			json_out_text(&out, y->spec.list, text, len);
+		json_out_end_object(&out);
+	}
+	call_reply_out(y->call, &out);
+	buf_release(&b);
+}
+
+static void
+answered(void *arg, const char *text, size_t len, struct rpc_error *e)
 {
 	struct relay *y = arg;
-	struct json_object *result = NULL;
 	struct rpc_error odd;
 
-	if (e == NULL) {
-		result = result_of(&y->spec, answer, &odd);
-		if (result == NULL)
-			e = &odd;
-	}
-	if (e != NULL)
+	if (e == NULL && !is_as_expected(&y->spec, text, len, &odd))
+		e = &odd;
+	if (e != NULL) {
 		capsules_explain(y->call->svc->capsules, y->spec.capsule, e);
-	call_done(y->call, result, e);
+		call_fail(y->call, e);
+	} else {
+		reply(y, text, len);
+	}
 	relay_free(y);
 }
 
@@ -87,6 +98,6 @@ relay(struct call *c, struct upstream_request *r, const struct relay_spec *spec)
 	*y = (struct relay){ .call = c, .spec = *spec };
 	if (y->spec.capsule != NULL)
 		capsule_ref(y->spec.capsule);
-	y->query = query_start(c->svc->upstream, r, answered, y);
+	y->query = query_start_text(c->svc->upstream, r, answered, y);
 	call_on_cancel(c, cancel, y);
 }

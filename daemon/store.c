@@ -17,6 +17,8 @@
 
 #include "daemon/log.h"
 #include "daemon/loop.h"
+#include "proto/json_check.h"
+#include "proto/json_walk.h"
 #include "proto/queue.h"
 #include "proto/xalloc.h"
 
@@ -726,6 +728,23 @@ column_copy(sqlite3_stmt *q, int *i)
 	return xstrdup((const char *)sqlite3_column_text(q, (*i)++));
 }
 
+/* What is not the text of an object is as if there were none. */
+static char *
+column_object(sqlite3_stmt *q, int *i)
+{
+	struct json_check_fault fault;
+	char *text = column_copy(q, i);
+	size_t n = text ? strlen(text) : 0;
+
+	if (text != NULL &&
+	    (json_check(text, n, &fault) < 0 || json_first(text, n) != '{')) {
+		log_error("store: labels of a row cannot be read");
+		free(text);
+		return NULL;
+	}
+	return text;
+}
+
 static int64_t
 column_int(sqlite3_stmt *q, int *i)
 {
@@ -745,7 +764,7 @@ read_row(sqlite3_stmt *q, struct capsule_row *r)
 	r->base_url = column_copy(q, &i);
 	column_text(q, &i, r->identity, sizeof(r->identity));
 	column_text(q, &i, r->name, sizeof(r->name));
-	r->labels = column_copy(q, &i);
+	r->labels = column_object(q, &i);
 	column_text(q, &i, r->key, sizeof(r->key));
 	column_text(q, &i, r->template, sizeof(r->template));
 	r->vcpus = column_int(q, &i);

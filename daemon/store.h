@@ -45,7 +45,7 @@ struct capsule_row {
 	char *base_url;
 	char identity[65];         /* SHA-256 of the credential, hexadecimal */
 	char name[LIMIT_NAME + 1]; /* "" when it has none */
-	char *labels;              /* JSON object, NULL when it has none */
+	char *labels;              /* JSON object's text, NULL for none */
 	char key[129];             /* idempotency key, "" when none */
 	char template[LIMIT_NAME + 1];
 	int64_t vcpus, memory_mb; /* 0: upstream's default was asked for */

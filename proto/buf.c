@@ -1,6 +1,7 @@
 #include "proto/buf.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -106,6 +107,34 @@ int
 buf_adds(struct buf *b, const char *s)
 {
 	return buf_add(b, s, strlen(s));
+}
+
+/* The digits of n, with a minus before them where it is wanted. */
+static int
+add_digits(struct buf *b, uint64_t n, bool minus)
+{
+	char digits[21], *p = digits + sizeof(digits);
+
+	do {
+		*--p = (char)('0' + n % 10);
+		n /= 10;
+	} while (n > 0);
+	if (minus)
+		*--p = '-';
+	return buf_add(b, p, (size_t)(digits + sizeof(digits) - p));
+}
+
+int
+buf_addu(struct buf *b, uint64_t n)
+{
+	return add_digits(b, n, false);
+}
+
+int
+buf_addi(struct buf *b, int64_t n)
+{
+	return n < 0 ? add_digits(b, 0 - (uint64_t)n, true)
+		     : add_digits(b, (uint64_t)n, false);
 }
 
 int

@@ -8,6 +8,7 @@
 
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct buf {
 	char *data;   /* NULL while nothing was added */
@@ -37,6 +38,8 @@ int buf_add(struct buf *b, const void *data, size_t n);
 int buf_adds(struct buf *b, const char *s);
 int buf_addf(struct buf *b, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
+int buf_addu(struct buf *b, uint64_t n); /* in decimal */
+int buf_addi(struct buf *b, int64_t n);
 void buf_consume(struct buf *b, size_t n); /* drops n bytes at the front */
 
 /* Adds a final NUL outside the length; NULL when there is no memory. */

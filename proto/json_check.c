@@ -5,13 +5,19 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proto/json_plain.h"
+#include "proto/json_walk.h"
 #include "proto/limits.h"
 
 #include "proto/banned.h"
 
+#define NAMES_FIRST 64 /* names of all open objects: few texts have more */
+#define PAIRS_MAX   16 /* names that are compared each with each */
+
 /* A name of an object that is still open, or just closed. */
 struct name {
-	uint64_t hash; /* of its code points */
+	unsigned char key[8]; /* its first code points, cut to bytes */
+	bool plain;           /* no escapes, and ASCII alone */
 	const char *text;
 	const char *end; /* the closing quote */
 };
@@ -23,10 +29,12 @@ struct name {
 struct check {
 	const char *start, *p, *end;
 	const char *reason; /* set once, with p at the fault */
-	struct name *names;
+	struct name *names; /* `first`, or on the heap */
 	size_t name_count, name_alloc;
 	size_t values, max_values;
 	bool nul_name;
+	bool plain; /* the string read last: no escapes, and ASCII alone */
+	struct name first[NAMES_FIRST];
 };
 
 static bool
@@ -40,8 +48,9 @@ fail(struct check *c, const char *at, const char *reason)
 static void
 skip_space(struct check *c)
 {
-	while (c->p < c->end && (*c->p == ' ' || *c->p == '\t' ||
-				    *c->p == '\n' || *c->p == '\r'))
+	while (
+	    c->p < c->end && (unsigned char)*c->p <= ' ' &&
+	    (*c->p == ' ' || *c->p == '\t' || *c->p == '\n' || *c->p == '\r'))
 		c->p++;
 }
 
@@ -152,12 +161,17 @@ check_string(struct check *c)
 	unsigned char ch;
 	size_t n;
 
-	while (c->p < c->end) {
+	c->plain = true;
+	for (;;) {
+		c->p += json_plain_run(c->p, c->end);
+		if (c->p == c->end)
+			return fail(c, open, "unfinished string");
 		ch = (unsigned char)*c->p;
 		if (ch == '"') {
 			c->p++;
 			return true;
 		}
+		c->plain = false;
 		if (ch < 0x20)
 			return fail(c, c->p, "control character in a string");
 		if (ch == '\\') {
@@ -171,7 +185,6 @@ check_string(struct check *c)
 			return fail(c, c->p, "not UTF-8");
 		c->p += n;
 	}
-	return fail(c, open, "unfinished string");
 }
 
 static bool
@@ -217,54 +230,71 @@ check_number(struct check *c)
 	return true;
 }
 
-/* The code point at *p inside a string that was checked; moves *p. */
-static uint32_t
-next_code_point(const char **p)
-{
-	static const char from[] = "\"\\/bfnrt", to[] = "\"\\/\b\f\n\r\t";
-	const unsigned char *s = (const unsigned char *)*p;
-	uint32_t v;
-	size_t n, i;
-
-	if (s[0] == '\\' && s[1] != 'u') {
-		*p += 2;
-		return (unsigned char)to[strchr(from, s[1]) - from];
-	}
-	if (s[0] == '\\') {
-		v = (uint32_t)hex4(*p + 2, *p + 6);
-		*p += 6;
-		if (v < 0xD800 || v > 0xDFFF)
-			return v;
-		v = 0x10000 + ((v - 0xD800) << 10) +
-		    ((uint32_t)hex4(*p + 2, *p + 6) - 0xDC00);
-		*p += 6;
-		return v;
-	}
-	n = s[0] < 0x80 ? 1 : s[0] < 0xE0 ? 2 : s[0] < 0xF0 ? 3 : 4;
-	v = n == 1 ? s[0] : s[0] & (0xFFU >> (n + 1));
-	for (i = 1; i < n; i++)
-		v = v << 6 | (s[i] & 0x3F);
-	*p += n;
-	return v;
-}
-
-/* By hash, then by content, so that equal names end up side by side. */
+/* By key, then by content, so that equal names end up side by side. */
 static int
 name_compare(const void *va, const void *vb)
 {
 	const struct name *a = va, *b = vb;
-	const char *p = a->text, *q = b->text;
-	uint32_t x, y;
+	size_t m = (size_t)(a->end - a->text), n = (size_t)(b->end - b->text);
+	int r = memcmp(a->key, b->key, sizeof(a->key));
 
-	if (a->hash != b->hash)
-		return a->hash < b->hash ? -1 : 1;
-	while (p < a->end && q < b->end) {
-		x = next_code_point(&p);
-		y = next_code_point(&q);
-		if (x != y)
-			return x < y ? -1 : 1;
+	if (r != 0)
+		return r;
+	if (!a->plain || !b->plain)
+		return json_compare(a->text, a->end, b->text, b->end);
+	r = memcmp(a->text, b->text, m < n ? m : n);
+	return r != 0 ? r : (m > n) - (m < n);
+}
+
+static bool
+names_equal(const struct name *a, const struct name *b)
+{
+	return memcmp(a->key, b->key, sizeof(a->key)) == 0 &&
+	       name_compare(a, b) == 0;
+}
+
+/* Equal names have equal keys, however they are written. */
+static void
+set_key(struct name *n)
+{
+	const char *p = n->text;
+	size_t i;
+
+	if (n->plain && n->end - n->text >= (ptrdiff_t)sizeof(n->key)) {
+		memcpy(n->key, n->text, sizeof(n->key));
+		return;
 	}
-	return (p < a->end) - (q < b->end);
+	memset(n->key, 0, sizeof(n->key));
+	for (i = 0; i < sizeof(n->key) && p < n->end; i++)
+		n->key[i] = (unsigned char)json_code_point(&p);
+}
+
+static bool
+has_nul(const struct name *n)
+{
+	const char *p = n->text;
+
+	while (p < n->end)
+		if (json_code_point(&p) == 0)
+			return true;
+	return false;
+}
+
+static bool
+more_names(struct check *c)
+{
+	size_t alloc = 2 * c->name_alloc;
+	struct name *names;
+
+	names = reallocarray(
+	    c->names == c->first ? NULL : c->names, alloc, sizeof(*names));
+	if (names == NULL)
+		return false;
+	if (c->names == c->first)
+		memcpy(names, c->first, sizeof(c->first));
+	c->names = names;
+	c->name_alloc = alloc;
+	return true;
 }
 
 /* Remembers a name that was just read; c->p stands behind its quote. */
@@ -272,48 +302,49 @@ static bool
 push_name(struct check *c, const char *text)
 {
 	struct name *n;
-	const char *p = text;
-	uint32_t v;
 
-	if (c->name_count == c->name_alloc) {
-		size_t alloc = c->name_alloc ? 2 * c->name_alloc : 32;
-
-		n = reallocarray(c->names, alloc, sizeof(*n));
-		if (n == NULL)
-			return fail(c, text, "out of memory");
-		c->names = n;
-		c->name_alloc = alloc;
-	}
+	if (c->name_count == c->name_alloc && !more_names(c))
+		return fail(c, text, "out of memory");
 	n = &c->names[c->name_count++];
-	*n = (struct name){ 0xcbf29ce484222325U, text, c->p - 1 };
-	while (p < n->end) {
-		v = next_code_point(&p);
-		if (v == 0)
-			c->nul_name = true;
-		n->hash = (n->hash ^ v) * 0x100000001b3U; /* FNV-1a */
-	}
+	n->plain = c->plain;
+	n->text = text;
+	n->end = c->p - 1;
+	set_key(n);
+	if (!n->plain && has_nul(n))
+		c->nul_name = true;
 	return true;
+}
+
+/* The second of two names that are the same, or NULL. */
+static const struct name *
+find_duplicate(struct name *n, size_t count)
+{
+	size_t i, j;
+
+	if (count <= PAIRS_MAX) {
+		for (i = 1; i < count; i++)
+			for (j = 0; j < i; j++)
+				if (names_equal(&n[i], &n[j]))
+					return &n[i];
+		return NULL;
+	}
+	qsort(n, count, sizeof(*n), name_compare);
+	for (i = 1; i < count; i++)
+		if (name_compare(&n[i - 1], &n[i]) == 0)
+			return n[i].text > n[i - 1].text ? &n[i] : &n[i - 1];
+	return NULL;
 }
 
 /* Drops the names from `base` on, unless two of them are the same. */
 static bool
 pop_names(struct check *c, size_t base)
 {
-	size_t i, count = c->name_count - base;
-	struct name *n;
+	const struct name *twice;
 
+	twice = find_duplicate(c->names + base, c->name_count - base);
 	c->name_count = base;
-	if (count < 2)
-		return true;
-	n = c->names + base;
-	qsort(n, count, sizeof(*n), name_compare);
-	for (i = 1; i < count; i++)
-		if (name_compare(&n[i - 1], &n[i]) == 0)
-			return fail(c,
-			    n[i].text > n[i - 1].text ? n[i].text
-						      : n[i - 1].text,
-			    "duplicate name in an object");
-	return true;
+	return twice == NULL ||
+	       fail(c, twice->text, "duplicate name in an object");
 }
 
 static bool check_value(struct check *c, int depth);
@@ -409,134 +440,42 @@ check_value(struct check *c, int depth)
 	}
 }
 
+/* By member: the room for names is not filled before it is used. */
+static void
+check_init(struct check *c, const char *text, size_t len)
+{
+	c->start = text;
+	c->p = text;
+	c->end = text + len;
+	c->reason = NULL;
+	c->names = c->first;
+	c->name_count = 0;
+	c->name_alloc = NAMES_FIRST;
+	c->values = 0;
+	c->max_values =
+	    len / 16 > LIMIT_JSON_VALUES ? len / 16 : LIMIT_JSON_VALUES;
+	c->nul_name = false;
+}
+
 int
 json_check(const char *text, size_t len, struct json_check_fault *ret)
 {
-	struct check c = {
-		.start = text,
-		.p = text,
-		.end = text + len,
-		.max_values =
-		    len / 16 > LIMIT_JSON_VALUES ? len / 16 : LIMIT_JSON_VALUES,
-	};
+	struct check c;
 	bool ok;
 
+	check_init(&c, text, len);
 	ok = check_value(&c, 0);
 	if (ok) {
 		skip_space(&c);
 		if (c.p < c.end)
 			ok = fail(&c, c.p, "text behind the value");
 	}
-	free(c.names);
+	if (c.names != c.first)
+		free(c.names);
 	*ret = (struct json_check_fault){
 		.offset = (size_t)(c.p - c.start),
 		.reason = ok ? NULL : c.reason,
 		.nul_name = c.nul_name,
 	};
 	return ok ? 0 : -EINVAL;
-}
-
-/* Behind the string that starts at p. */
-static const char *
-skip_string(const char *p)
-{
-	for (p++; *p != '"'; p++)
-		if (*p == '\\')
-			p++;
-	return p + 1;
-}
-
-/* Behind one punctuation mark, or a number or word with it. */
-static const char *
-skip_scalar(const char *p, const char *end)
-{
-	for (p++; p < end; p++)
-		if (strchr(",:[]{}\" \t\n\r", *p) != NULL)
-			break;
-	return p;
-}
-
-/* Behind the value that starts at p, in text that was checked. */
-static const char *
-skip_value(const char *p, const char *end)
-{
-	int depth = 0;
-
-	do {
-		switch (*p) {
-		case '"':
-			p = skip_string(p);
-			break;
-		case '{':
-		case '[':
-			depth++;
-			p++;
-			break;
-		case '}':
-		case ']':
-			depth--;
-			p++;
-			break;
-		default:
-			p = skip_scalar(p, end);
-		}
-	} while (depth > 0);
-	return p;
-}
-
-static const char *
-skip_blank(const char *p, const char *end)
-{
-	while (p < end && strchr(" \t\n\r", *p) != NULL)
-		p++;
-	return p;
-}
-
-bool
-json_next_element(const char *text, size_t len, size_t *pos,
-    const char **ret_value, size_t *ret_len)
-{
-	const char *end = text + len;
-	const char *p;
-
-	p = skip_blank(text + *pos, end);
-	if (p < end && (*p == '[' || *p == ','))
-		p = skip_blank(p + 1, end);
-	if (p >= end || *p == ']')
-		return false;
-	*ret_value = p;
-	p = skip_value(p, end);
-	*ret_len = (size_t)(p - *ret_value);
-	*pos = (size_t)(skip_blank(p, end) - text);
-	return true;
-}
-
-bool
-json_member_text(const char *text, size_t len, const char *name,
-    const char **ret_value, size_t *ret_len)
-{
-	struct name wanted = { 0, name, name + strlen(name) };
-	const char *end = text + len;
-	const char *p = skip_blank(text, end);
-
-	if (p >= end || *p != '{')
-		return false;
-	p = skip_blank(p + 1, end);
-	while (p < end && *p == '"') {
-		struct name have = { 0, p + 1, skip_string(p) - 1 };
-		const char *value;
-
-		p = skip_blank(have.end + 1, end); /* the colon */
-		value = skip_blank(p + 1, end);
-		p = skip_value(value, end);
-		if (name_compare(&have, &wanted) == 0) {
-			*ret_value = value;
-			*ret_len = (size_t)(p - value);
-			return true;
-		}
-		p = skip_blank(p, end);
-		if (p < end && *p == ',')
-			p = skip_blank(p + 1, end);
-	}
-	return false;
 }

@@ -23,20 +23,6 @@ struct json_check_fault {
 /* 0, or -EINVAL with the first fault. */
 int json_check(const char *text, size_t len, struct json_check_fault *ret);
 
-/*
- * The text of a top-level member of an object that json_check() accepted:
- * an id is echoed as it was written. false when there is none.
- */
-bool json_member_text(const char *text, size_t len, const char *name,
-    const char **ret_value, size_t *ret_len);
-
-/*
- * Walks an accepted array: sets *ret_value to the text of the next element
- * and moves *pos behind it. *pos starts at 0. false after the last one.
- */
-bool json_next_element(const char *text, size_t len, size_t *pos,
-    const char **ret_value, size_t *ret_len);
-
 /* Length of the longest valid UTF-8 prefix of the bytes. */
 size_t utf8_valid_prefix(const char *s, size_t n);
 

@@ -24,6 +24,12 @@ struct json_object;
 struct json_object *jx_parse(
     const char *text, size_t len, struct json_check_fault *ret_fault);
 
+/*
+ * The same of text that json_check() accepted already, or a value in it. 0, or
+ * -ENOMEM.
+ */
+int jx_read(const char *text, size_t len, struct json_object **ret);
+
 /* Whether the member exists; a JSON null exists with *ret NULL. */
 bool jx_get(struct json_object *o, const char *key, struct json_object **ret);
 
@@ -62,13 +68,10 @@ void jx_add_double(struct json_object *o, const char *key, double n);
 void jx_add_bool(struct json_object *o, const char *key, bool b);
 void jx_add_null(struct json_object *o, const char *key);
 
-/* The compact text of a value, appended. */
+/* The compact text of a value, appended as a whole or not at all. */
 int jx_print(struct buf *out, struct json_object *value);
 
-/*
- * A string as JSON text with its quotes, appended. Faster than json-c for
- * large texts. The bytes must be UTF-8.
- */
+/* A string as JSON text with its quotes, appended. It must be UTF-8. */
 int jx_print_string(struct buf *out, const char *s, size_t n);
 
 #endif

@@ -7,18 +7,16 @@
 
 #include "proto/buf.h"
 #include "proto/json_check.h"
+#include "proto/json_walk.h"
 #include "proto/jx.h"
 #include "proto/xalloc.h"
 
 #include "proto/banned.h"
 
-/* Of a request; an answer may have more, from a newer wrennd. */
-static const char *const known_members[] = {
-	"jsonrpc",
-	"id",
-	"method",
-	"params",
-	"fds",
+/* The members of a message, as they were written; value NULL when absent. */
+struct parts {
+	struct json_member jsonrpc, id, method, params, fds, result, error;
+	bool unknown; /* there are others, which only an answer may have */
 };
 
 static void
@@ -28,59 +26,109 @@ bad(struct rpc_msg *m, const char *why)
 	rpc_error_set(&m->fault, RPC_INVALID_REQUEST, "%s", why);
 }
 
-static bool
-known_member(const char *name)
+/* Where the member of that name is kept; NULL where it is unknown. */
+static struct json_member *
+part_of(struct parts *parts, const struct json_member *m)
 {
-	size_t i;
+	if (json_member_is(m, "jsonrpc"))
+		return &parts->jsonrpc;
+	if (json_member_is(m, "id"))
+		return &parts->id;
+	if (json_member_is(m, "method"))
+		return &parts->method;
+	if (json_member_is(m, "params"))
+		return &parts->params;
+	if (json_member_is(m, "fds"))
+		return &parts->fds;
+	parts->unknown = true;
+	if (json_member_is(m, "result"))
+		return &parts->result;
+	if (json_member_is(m, "error"))
+		return &parts->error;
+	return NULL;
+}
 
-	for (i = 0; i < sizeof(known_members) / sizeof(*known_members); i++)
-		if (strcmp(name, known_members[i]) == 0)
-			return true;
+static void
+split(struct parts *parts, const char *text, size_t len)
+{
+	struct json_member m, *at;
+	size_t pos = 0;
+
+	memset(parts, 0, sizeof(*parts));
+	while (json_next_member(text, len, &pos, &m)) {
+		at = part_of(parts, &m);
+		if (at != NULL)
+			*at = m;
+	}
+}
+
+/* The value as a tree. */
+static bool
+read_tree(
+    struct rpc_msg *m, const struct json_member *part, struct json_object **ret)
+{
+	if (jx_read(part->value, part->len, ret) == 0)
+		return true;
+	bad(m, "there is no memory for it");
 	return false;
 }
 
 /* The id as it was written: a string, a number or null. */
 static bool
-take_id(struct rpc_msg *m, struct json_object *o, const char *text, size_t len)
+take_id(struct rpc_msg *m, const struct json_member *id)
 {
-	struct json_object *id;
-	const char *raw;
-	size_t n;
-
-	if (!jx_get(o, "id", &id))
+	if (id->value == NULL)
 		return true;
-	if (id != NULL && !json_object_is_type(id, json_type_string) &&
-	    !json_object_is_type(id, json_type_int) &&
-	    !json_object_is_type(id, json_type_double)) {
+	if (strchr("\"-0123456789n", id->value[0]) == NULL) {
 		bad(m, "the id must be a string, a number or null");
 		return false;
 	}
-	if (!json_member_text(text, len, "id", &raw, &n) || n > LIMIT_ID) {
+	if (id->len > LIMIT_ID) {
 		bad(m, "the id is longer than 128 bytes");
 		return false;
 	}
-	memcpy(m->id, raw, n);
-	m->id[n] = '\0';
+	memcpy(m->id, id->value, id->len);
+	m->id[id->len] = '\0';
+	return true;
+}
+
+/* A string without NUL; what is longer than any of our methods is cut. */
+static bool
+take_method(struct rpc_msg *m, const struct json_member *method)
+{
+	size_t n = 0;
+
+	if (method->value[0] == '"')
+		n = json_decode(m->name, RPC_METHOD_MAX, method->value + 1,
+		    method->value + method->len - 1);
+	m->name[n] = '\0';
+	if (method->value[0] != '"' || strlen(m->name) != n) {
+		bad(m, "the method must be a string");
+		return false;
+	}
+	m->method = m->name;
 	return true;
 }
 
 static bool
-take_fds(struct rpc_msg *m, struct json_object *o)
+take_fds(struct rpc_msg *m, const struct json_member *fds)
 {
-	struct json_object *fds;
 	size_t i, n;
 
-	if (!jx_get(o, "fds", &fds))
+	if (fds->value == NULL)
 		return true;
-	n = json_object_is_type(fds, json_type_array)
-		? json_object_array_length(fds)
+	if (!read_tree(m, fds, &m->fd_names))
+		return false;
+	n = json_object_is_type(m->fd_names, json_type_array)
+		? json_object_array_length(m->fd_names)
 		: 0;
 	if (n < 1 || n > LIMIT_FDS) {
 		bad(m, "fds must be an array of 1 to 3 names");
 		return false;
 	}
 	for (i = 0; i < n; i++) {
-		m->fds[i] = jx_text_of(json_object_array_get_idx(fds, i), NULL);
+		m->fds[i] =
+		    jx_text_of(json_object_array_get_idx(m->fd_names, i), NULL);
 		if (m->fds[i] == NULL) {
 			bad(m, "fds must be an array of 1 to 3 names");
 			return false;
@@ -91,77 +139,97 @@ take_fds(struct rpc_msg *m, struct json_object *o)
 }
 
 static void
-take_request(struct rpc_msg *m, struct json_object *o)
+take_request(struct rpc_msg *m, const struct parts *parts)
 {
-	struct json_object *v;
+	const char *params = parts->params.value;
 
-	m->method = jx_str(o, "method");
-	if (m->method == NULL) {
-		bad(m, "the method must be a string");
+	if (!take_method(m, &parts->method))
 		return;
-	}
-	if (jx_get(o, "params", &m->params) &&
-	    !json_object_is_type(m->params, json_type_object) &&
-	    !json_object_is_type(m->params, json_type_array)) {
+	if (params != NULL && *params != '{' && *params != '[') {
 		bad(m, "params must be an object");
 		return;
 	}
-	json_object_object_foreach(o, key, value) {
-		(void)value;
-		if (!known_member(key)) {
-			bad(m, "the request has an unknown member");
-			return;
-		}
+	if (params != NULL && !read_tree(m, &parts->params, &m->params))
+		return;
+	if (parts->unknown) {
+		bad(m, "the request has an unknown member");
+		return;
 	}
-	if (!take_fds(m, o))
+	if (!take_fds(m, &parts->fds))
 		return;
 	m->kind =
-	    jx_get(o, "id", &v) ? RPC_KIND_REQUEST : RPC_KIND_NOTIFICATION;
+	    parts->id.value != NULL ? RPC_KIND_REQUEST : RPC_KIND_NOTIFICATION;
 }
 
 static void
-take_answer(struct rpc_msg *m, struct json_object *o)
+take_answer(struct rpc_msg *m, const struct parts *parts)
 {
-	m->error = jx_obj(o, "error");
-	if (m->error != NULL)
-		m->kind = RPC_KIND_ERROR;
-	else if (jx_get(o, "result", &m->result))
-		m->kind = RPC_KIND_RESULT;
-	else
+	if (parts->error.value != NULL && parts->error.value[0] == '{') {
+		if (read_tree(m, &parts->error, &m->error))
+			m->kind = RPC_KIND_ERROR;
+	} else if (parts->result.value != NULL) {
+		if (read_tree(m, &parts->result, &m->result))
+			m->kind = RPC_KIND_RESULT;
+	} else {
 		bad(m, "neither a request nor an answer");
+	}
+}
+
+/* By member: the fault's text is not filled before there is one. */
+static void
+msg_init(struct rpc_msg *m)
+{
+	m->kind = RPC_KIND_BAD;
+	m->id[0] = '\0';
+	m->name[0] = '\0';
+	m->method = NULL;
+	m->params = m->result = m->error = m->fd_names = NULL;
+	m->fd_count = 0;
+	m->fault.kind = RPC_OK;
+}
+
+static void
+msg_release(struct rpc_msg *m)
+{
+	json_object_put(m->params);
+	json_object_put(m->result);
+	json_object_put(m->error);
+	json_object_put(m->fd_names);
 }
 
 /* One message, whose text is a part of the line. */
 static void
-msg_parse(
-    struct rpc_msg *m, struct json_object *o, const char *text, size_t len)
+msg_parse(struct rpc_msg *m, const char *text, size_t len)
 {
-	struct json_object *v;
-	const char *version;
+	struct parts parts;
 
-	if (!json_object_is_type(o, json_type_object)) {
+	msg_init(m);
+	if (json_first(text, len) != '{') {
 		bad(m, "a request must be an object");
 		return;
 	}
-	if (!take_id(m, o, text, len))
+	split(&parts, text, len);
+	if (!take_id(m, &parts.id))
 		return;
-	version = jx_str(o, "jsonrpc");
-	if (version == NULL || strcmp(version, "2.0") != 0) {
+	if (parts.jsonrpc.value == NULL ||
+	    !json_member_equals(&parts.jsonrpc, "2.0")) {
 		bad(m, "the member jsonrpc must be \"2.0\"");
 		return;
 	}
-	if (jx_get(o, "method", &v))
-		take_request(m, o);
+	if (parts.method.value != NULL)
+		take_request(m, &parts);
 	else
-		take_answer(m, o);
+		take_answer(m, &parts);
 }
 
 static void
 batch_parse(struct rpc_line *line, const char *text, size_t len)
 {
-	size_t i, n = json_object_array_length(line->root), pos = 0, part_len;
+	size_t n = 0, pos = 0, part_len;
 	const char *part;
 
+	while (json_next_element(text, len, &pos, &part, &part_len))
+		n++;
 	if (n == 0 || n > LIMIT_BATCH) {
 		rpc_error_set(&line->fault, RPC_INVALID_REQUEST,
 		    "a batch holds 1 to %d requests, this one %zu", LIMIT_BATCH,
@@ -169,13 +237,9 @@ batch_parse(struct rpc_line *line, const char *text, size_t len)
 		return;
 	}
 	line->batch = true;
-	line->count = n;
 	line->msgs = xcalloc(n, sizeof(*line->msgs));
-	for (i = 0; i < n; i++) {
-		json_next_element(text, len, &pos, &part, &part_len);
-		msg_parse(&line->msgs[i],
-		    json_object_array_get_idx(line->root, i), part, part_len);
-	}
+	for (pos = 0; json_next_element(text, len, &pos, &part, &part_len);)
+		msg_parse(&line->msgs[line->count++], part, part_len);
 }
 
 void
@@ -183,9 +247,11 @@ rpc_line_parse(struct rpc_line *line, const char *text, size_t len)
 {
 	struct json_check_fault fault;
 
-	*line = (struct rpc_line){ 0 };
-	line->root = jx_parse(text, len, &fault);
-	if (fault.reason != NULL) {
+	line->batch = false;
+	line->count = 0;
+	line->msgs = NULL;
+	line->fault.kind = RPC_OK;
+	if (json_check(text, len, &fault) < 0) {
 		rpc_error_set(&line->fault, RPC_PARSE,
 		    "not JSON: %s at byte %zu", fault.reason, fault.offset);
 		return;
@@ -195,21 +261,26 @@ rpc_line_parse(struct rpc_line *line, const char *text, size_t len)
 		    &line->fault, RPC_INVALID_REQUEST, "a name holds U+0000");
 		return;
 	}
-	if (json_object_is_type(line->root, json_type_array)) {
+	if (json_first(text, len) == '[') {
 		batch_parse(line, text, len);
 		return;
 	}
 	line->count = 1;
-	line->msgs = xcalloc(1, sizeof(*line->msgs));
-	msg_parse(line->msgs, line->root, text, len);
+	line->msgs = &line->one;
+	msg_parse(line->msgs, text, len);
 }
 
 void
 rpc_line_release(struct rpc_line *line)
 {
-	free(line->msgs);
-	json_object_put(line->root);
-	*line = (struct rpc_line){ 0 };
+	size_t i;
+
+	for (i = 0; i < line->count; i++)
+		msg_release(&line->msgs[i]);
+	if (line->msgs != &line->one)
+		free(line->msgs);
+	line->msgs = NULL;
+	line->count = 0;
 }
 
 /* Takes back what a message added before it failed to fit. */
@@ -253,11 +324,18 @@ rpc_print_request(struct buf *out, const char *id, const char *method,
 	return all_or_nothing(out, before, r);
 }
 
+#define RESULT ",\"result\":"
+#define FAULT  ",\"error\":"
+
 static int
 print_head(struct buf *out, const char *id, const char *member)
 {
-	return buf_addf(
-	    out, "{\"jsonrpc\":\"2.0\",\"id\":%s,\"%s\":", id, member);
+	int r;
+
+	if ((r = buf_adds(out, "{\"jsonrpc\":\"2.0\",\"id\":")) < 0 ||
+	    (r = buf_adds(out, id)) < 0)
+		return r;
+	return buf_adds(out, member);
 }
 
 int
@@ -267,7 +345,7 @@ rpc_print_result_text(
 	size_t before = out->len;
 	int r;
 
-	if ((r = print_head(out, id, "result")) == 0 &&
+	if ((r = print_head(out, id, RESULT)) == 0 &&
 	    (r = buf_add(out, json, len)) == 0)
 		r = buf_adds(out, "}");
 	return all_or_nothing(out, before, r);
@@ -290,7 +368,7 @@ print_answer(
 int
 rpc_print_result(struct buf *out, const char *id, struct json_object *v)
 {
-	return print_answer(out, id, "result", v);
+	return print_answer(out, id, RESULT, v);
 }
 
 int
@@ -298,7 +376,7 @@ rpc_print_error(struct buf *out, const char *id, const struct rpc_error *e,
     const char *request)
 {
 	struct json_object *o = rpc_error_to_json(e, request);
-	int r = print_answer(out, id, "error", o);
+	int r = print_answer(out, id, FAULT, o);
 
 	json_object_put(o);
 	return r;

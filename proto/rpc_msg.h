@@ -15,6 +15,9 @@
 struct buf;
 struct json_object;
 
+/* The name of a method is cut there: none of ours has half of that. */
+#define RPC_METHOD_MAX 64
+
 enum rpc_kind {
 	RPC_KIND_BAD,          /* not a message; `fault` says why */
 	RPC_KIND_REQUEST,      /* has an id and wants an answer */
@@ -27,25 +30,30 @@ enum rpc_kind {
 struct rpc_msg {
 	enum rpc_kind kind;
 	char id[LIMIT_ID + 1]; /* JSON text as it was sent; "" when absent */
-	const char *method;
+	char name[RPC_METHOD_MAX + 1];
+	const char *method;         /* `name`, or NULL */
 	struct json_object *params; /* NULL when absent */
 	struct json_object *result; /* also NULL for a JSON null */
 	struct json_object *error;
 	const char *fds[LIMIT_FDS]; /* names, in the order passed */
 	int fd_count;
-	struct rpc_error fault;
+	struct json_object *fd_names;
+	struct rpc_error fault; /* with RPC_KIND_BAD; else its kind is RPC_OK */
 };
 
 /* The messages of one line: rpc_line_parse, then rpc_line_release. */
 struct rpc_line {
 	bool batch;
 	size_t count;
-	struct rpc_msg *msgs;
-	struct json_object *root;
+	struct rpc_msg *msgs;   /* `one`, or those of a batch */
 	struct rpc_error fault; /* of the line as a whole; then count is 0 */
+	struct rpc_msg one;
 };
 
-/* Always fills *line; a line that is nothing has fault.kind set. */
+/*
+ * Always fills *line, which must stay where it is; a line that is nothing has
+ * fault.kind set. Trees are made of params, result and error alone.
+ */
 void rpc_line_parse(struct rpc_line *line, const char *text, size_t len);
 void rpc_line_release(struct rpc_line *line);
 

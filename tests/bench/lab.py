@@ -72,11 +72,14 @@ class Lab:
         return Site(self, server, slow.near, slow.far)
 
     def fresh_daemon(self, upstream, wrapper=()):
-        """One that has made its first call."""
+        """One that has made its first call, over HTTP/2 as the peers do."""
         self.daemons += 1
         daemon = self.closing(Daemon(str(self.build / "wrennd"),
                                      self.folder / f"daemon-{self.daemons}", upstream, wrapper))
         daemon.call("capsule.get", capsule=capsule_ids(1)[0])
+        version = daemon.call("daemon.status")["upstream"]["http_version"]
+        if version != "2":
+            raise ChildProcessError(f"wrennd speaks HTTP/{version} with the server")
         return daemon
 
     @functools.cached_property

@@ -11,6 +11,7 @@
 
 #include "proto/buf.h"
 #include "proto/json_check.h"
+#include "proto/json_walk.h"
 #include "proto/jx.h"
 #include "proto/limits.h"
 #include "proto/methods.h"
@@ -151,6 +152,60 @@ check_message(const struct rpc_msg *m)
 	}
 }
 
+/* Text that the check took is the same to json-c, read and printed. */
+static void
+check_tree(const char *text, size_t size)
+{
+	struct json_tokener *tok = json_tokener_new_ex(LIMIT_JSON_DEPTH + 1);
+	struct json_object *ours, *theirs;
+	const char *printed;
+	struct buf b;
+	size_t n;
+
+	fuzz_check(jx_read(text, size, &ours) == 0);
+	theirs = json_tokener_parse_ex(tok, text, (int)size);
+	/* A bare number ends only when json-c sees what follows it. */
+	if (json_tokener_get_error(tok) == json_tokener_continue)
+		theirs = json_tokener_parse_ex(tok, "", 1);
+	printed = json_object_to_json_string_length(theirs,
+	    JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE, &n);
+	buf_init(&b, PRINT_MAX);
+	fuzz_check(jx_print(&b, ours) == 0);
+	fuzz_check(b.len == n && memcmp(buf_head(&b), printed, n) == 0);
+	buf_release(&b);
+	json_object_put(ours);
+	json_object_put(theirs);
+	json_tokener_free(tok);
+}
+
+/* Its members are those of the tree, in name and in value. */
+static void
+check_members(const char *text, size_t size)
+{
+	struct json_object *o, *a, *b;
+	struct json_member m;
+	char name[1000];
+	size_t pos = 0, n = 0;
+
+	fuzz_check(jx_read(text, size, &o) == 0);
+	while (json_next_member(text, size, &pos, &m)) {
+		n++;
+		if (m.name_len >= sizeof(name))
+			continue;
+		name[json_decode(
+		    name, m.name_len, m.name, m.name + m.name_len)] = '\0';
+		fuzz_check(jx_get(o, name, &a));
+		fuzz_check(jx_read(m.value, m.len, &b) == 0);
+		check_same_value(a, b);
+		json_object_put(b);
+	}
+	if (json_object_is_type(o, json_type_object))
+		fuzz_check((size_t)json_object_object_length(o) == n);
+	else
+		fuzz_check(n == 0);
+	json_object_put(o);
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -162,10 +217,14 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (size > MAX_INPUT)
 		return 0;
 	rpc_line_parse(&line, text, size);
-	if (json_check(text, size, &fault) < 0)
+	if (json_check(text, size, &fault) < 0) {
 		fuzz_check(line.fault.kind == RPC_PARSE);
-	else
+	} else {
 		fuzz_check(line.fault.kind != RPC_PARSE);
+		check_tree(text, size);
+		if (!fault.nul_name)
+			check_members(text, size);
+	}
 	if (line.fault.kind != RPC_OK) {
 		fuzz_check(line.count == 0);
 		check_fault("", &line.fault);

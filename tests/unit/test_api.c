@@ -478,6 +478,49 @@ only_json_is_an_answer(void **state)
 	assert_int_equal(e.kind, RPC_NOT_FOUND);
 }
 
+static void
+an_answers_text_is_its_own(void **state)
+{
+	struct upstream_answer a = answer(200, JSON, " {\"id\" :1.50}\n");
+	struct rpc_error e;
+	struct api_text t;
+
+	(void)state;
+	assert_true(api_text_init(&t, &a, true, &e));
+	assert_ptr_equal(t.text, a.body);
+	assert_int_equal(t.len, a.len);
+	api_text_release(&t);
+	a = answer(200, JSON, "{\"id\":1} 2");
+	assert_false(api_text_init(&t, &a, true, &e));
+	assert_int_equal(e.kind, RPC_BAD_ANSWER);
+	assert_non_null(strstr(e.message, "not JSON"));
+	a = answer(200, JSON, "");
+	assert_false(api_text_init(&t, &a, true, &e));
+	a = answer(204, "", "");
+	assert_true(api_text_init(&t, &a, true, &e));
+	assert_int_equal(t.len, 0);
+	api_text_release(&t);
+	a = answer(404, JSON, "{}");
+	assert_false(api_text_init(&t, &a, true, &e));
+	assert_int_equal(e.kind, RPC_NOT_FOUND);
+}
+
+/* Our own client would refuse the whole line. */
+static void
+no_name_in_an_answers_text_holds_nul(void **state)
+{
+	struct upstream_answer a =
+	    answer(200, JSON, "{\"a\\u0000b\":{\"c\":\"\\u0000\"}}");
+	struct rpc_error e;
+	struct api_text t;
+
+	(void)state;
+	assert_true(api_text_init(&t, &a, true, &e));
+	assert_int_equal(t.len, strlen("{\"a\":{\"c\":\"\\u0000\"}}"));
+	assert_memory_equal(t.text, "{\"a\":{\"c\":\"\\u0000\"}}", t.len);
+	api_text_release(&t);
+}
+
 int
 main(void)
 {
@@ -498,6 +541,8 @@ main(void)
 		cmocka_unit_test(a_gateways_word_leaves_the_outcome_open),
 		cmocka_unit_test(what_was_not_answered_is_told_truly),
 		cmocka_unit_test(only_json_is_an_answer),
+		cmocka_unit_test(an_answers_text_is_its_own),
+		cmocka_unit_test(no_name_in_an_answers_text_holds_nul),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

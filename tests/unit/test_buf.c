@@ -306,6 +306,26 @@ steal_of_nothing_is_an_empty_string(void **state)
 	free(s);
 }
 
+static void
+numbers_are_added_in_decimal(void **state)
+{
+	struct buf b;
+
+	(void)state;
+	buf_init(&b, 100);
+	assert_int_equal(buf_addu(&b, 0), 0);
+	assert_int_equal(buf_addi(&b, -1), 0);
+	assert_int_equal(buf_addu(&b, UINT64_MAX), 0);
+	assert_int_equal(buf_addi(&b, INT64_MIN), 0);
+	assert_int_equal(buf_addi(&b, 10), 0);
+	assert_buf_equal(&b, "0-118446744073709551615-922337203685477580810");
+	buf_release(&b);
+	buf_init(&b, 2);
+	assert_int_equal(buf_addi(&b, -12), -ENOSPC);
+	assert_int_equal(b.len, 0);
+	buf_release(&b);
+}
+
 int
 main(void)
 {
@@ -326,6 +346,7 @@ main(void)
 		cmocka_unit_test(released_buffer_is_usable_again),
 		cmocka_unit_test(steal_hands_over_the_bytes_and_empties),
 		cmocka_unit_test(steal_of_nothing_is_an_empty_string),
+		cmocka_unit_test(numbers_are_added_in_decimal),
 	};
 
 	return cmocka_run_group_tests_name("buf", tests, NULL, NULL);

@@ -7,6 +7,7 @@
 
 #include "tests/unit/unit.h"
 
+#include "proto/json_check.h"
 #include "proto/jx.h"
 #include "tests/unit/fakes/rig.h"
 
@@ -28,15 +29,18 @@ struct told {
 };
 
 static void
-tell(void *arg, struct json_object *result, struct rpc_error *e)
+tell(void *arg, const struct buf *result, struct rpc_error *e)
 {
+	struct json_check_fault fault = { 0 };
 	struct told *t = arg;
 
 	t->calls++;
 	t->kind = e ? e->kind : RPC_OK;
 	snprintf(t->message, sizeof(t->message), "%s", e ? e->message : "");
 	json_object_put(t->result);
-	t->result = result;
+	t->result =
+	    result ? jx_parse(buf_head(result), result->len, &fault) : NULL;
+	assert_null(fault.reason);
 }
 
 static void
@@ -178,6 +182,31 @@ one_made_elsewhere_is_reached_by_its_full_id(void **state)
 	rig_expect_sent(r, 1, "DELETE " AT(ID_C, ""));
 	fake_upstream_answer(r->upstream, 1, 204, "");
 	assert_string_equal(jx_str(t.result, "state"), "gone");
+	told_clear(&t);
+}
+
+/* What upstream says is passed on, but only where it says something of one. */
+static void
+an_answer_that_shows_no_capsule_is_an_error(void **state)
+{
+	static const char *const bodies[] = { "[]", "null", "\"running\"",
+		"[" SHOW(ID_A, "stopped") "]" };
+	struct rig *r = *state;
+	struct capsule *c = rig_capsule(r, ID_A);
+	struct told t = { 0 };
+	int i;
+
+	for (i = 0; i < (int)COUNT(bodies); i++) {
+		capsules_get(r->capsules, RIG_UID, ID_A, tell, &t);
+		fake_upstream_answer(r->upstream, i, 200, bodies[i]);
+		assert_int_equal(t.kind, RPC_BAD_ANSWER);
+		assert_int_equal(c->row.state, CAPSULE_LIVE);
+	}
+	capsules_pause(r->capsules, RIG_UID, ID_C, tell, &t);
+	fake_upstream_answer(r->upstream, i, 204, "");
+	assert_int_equal(t.kind, RPC_OK);
+	assert_int_equal(json_object_object_length(t.result), 1);
+	assert_false(jx_bool(t.result, "tracked", true));
 	told_clear(&t);
 }
 
@@ -329,6 +358,7 @@ main(void)
 		TEST(a_broken_list_is_an_error_and_changes_nothing),
 		TEST(get_adds_what_is_known_here),
 		TEST(one_made_elsewhere_is_reached_by_its_full_id),
+		TEST(an_answer_that_shows_no_capsule_is_an_error),
 		TEST(pausing_by_hand_is_remembered),
 		TEST(a_ping_counts_as_activity),
 		TEST(destroying_ends_the_row),

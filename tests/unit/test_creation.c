@@ -9,6 +9,7 @@
 
 #include "tests/unit/unit.h"
 
+#include "proto/json_check.h"
 #include "proto/jx.h"
 #include "tests/unit/fakes/rig.h"
 
@@ -27,14 +28,17 @@ struct told {
 };
 
 static void
-tell(void *arg, struct json_object *result, struct rpc_error *e)
+tell(void *arg, const struct buf *result, struct rpc_error *e)
 {
+	struct json_check_fault fault = { 0 };
 	struct told *t = arg;
 
 	t->calls++;
 	t->kind = e ? e->kind : RPC_OK;
 	json_object_put(t->result);
-	t->result = result;
+	t->result =
+	    result ? jx_parse(buf_head(result), result->len, &fault) : NULL;
+	assert_null(fault.reason);
 	rpc_error_release(&t->error);
 	if (e != NULL) {
 		t->error = *e;

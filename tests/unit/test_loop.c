@@ -37,7 +37,7 @@ struct work {
 	struct loop *loop;
 	char letter;
 	struct later later;
-	struct work *next, *cancels;
+	struct work *next, *last, *cancels;
 };
 
 static void
@@ -48,6 +48,8 @@ do_work(void *arg)
 	note(w->letter);
 	if (w->next != NULL)
 		loop_later(w->loop, &w->next->later);
+	if (w->last != NULL)
+		loop_last(w->loop, &w->last->later);
 	if (w->cancels != NULL)
 		later_cancel(w->loop, &w->cancels->later);
 }
@@ -138,6 +140,36 @@ work_queued_by_work_waits_for_the_next_turn(void **state)
 	assert_int_equal(strncmp(trace, "ab", 2), 0);
 	assert_true(strlen(trace) <= loop_turns(l) - turn + 1);
 	later_cancel(l, &a.later);
+	loop_free(l);
+}
+
+/* Behind all of the turn, also what that queues itself, and then no more. */
+static void
+the_last_work_comes_last_in_its_turn(void **state)
+{
+	struct loop *l = loop_new();
+	struct work a, n, y, z;
+	int i;
+
+	(void)state;
+	work_init(&a, l, 'a');
+	work_init(&n, l, 'n');
+	work_init(&y, l, 'y');
+	work_init(&z, l, 'z');
+	a.next = &n;
+	a.last = &y;
+	y.last = &z;
+	for (i = 0; i < 2; i++) {
+		loop_last(l, &z.later);
+		loop_later(l, &a.later);
+		loop_last(l, &z.later);
+		run_ms(l, 1);
+	}
+	assert_string_equal(trace, "azyznazyzn");
+	loop_last(l, &z.later);
+	later_cancel(l, &z.later);
+	run_ms(l, 1);
+	assert_string_equal(trace, "azyznazyzn");
 	loop_free(l);
 }
 
@@ -409,6 +441,8 @@ main(void)
 		    clear_trace),
 		cmocka_unit_test_setup(
 		    work_queued_by_work_waits_for_the_next_turn, clear_trace),
+		cmocka_unit_test_setup(
+		    the_last_work_comes_last_in_its_turn, clear_trace),
 		cmocka_unit_test_setup(
 		    timers_fire_once_and_in_order, clear_trace),
 		cmocka_unit_test_setup(

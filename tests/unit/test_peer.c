@@ -125,6 +125,7 @@ client_reads(struct fixture *f)
 	static char data[1 << 20];
 	ssize_t n, all = 0;
 
+	fake_loop_settle(f->loop);
 	for (;;) {
 		n = recv(f->client, data, sizeof(data), MSG_DONTWAIT);
 		if (n == 0)
@@ -211,7 +212,8 @@ answers_reach_the_client(void **state)
 
 	assert_int_equal(answer(f, 3), 0);
 	assert_int_equal(answer(f, 0), 0);
-	assert_int_equal(recv(f->client, text, sizeof(text), 0), 5);
+	fake_loop_settle(f->loop);
+	assert_int_equal(recv(f->client, text, sizeof(text), MSG_DONTWAIT), 5);
 	assert_string_equal(text, "aaa\n\n");
 }
 
@@ -238,6 +240,57 @@ an_idle_client_holds_little_memory(void **state)
 	assert_int_equal(answer(f, 100000), 0);
 	assert_int_equal(client_reads(f), 100001);
 	assert_true(mallinfo2().uordblks <= before + 2500);
+}
+
+static bool
+has_arrived(struct fixture *f)
+{
+	char c;
+
+	return recv(f->client, &c, 1, MSG_DONTWAIT | MSG_PEEK) == 1;
+}
+
+/* Those of one turn go out together at its end; a large one does not wait. */
+static void
+small_answers_wait_for_the_end_of_the_turn(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(answer(f, 100), 0);
+	assert_false(has_arrived(f));
+	assert_int_equal(answer(f, 100), 0);
+	assert_false(has_arrived(f));
+	assert_int_equal(f->user.output, 202);
+	fake_loop_settle(f->loop);
+	assert_int_equal(f->user.output, 0);
+	assert_int_equal(client_reads(f), 202);
+	assert_int_equal(answer(f, 100), 0);
+	assert_int_equal(answer(f, 64 * 1024), 0);
+	assert_true(has_arrived(f));
+}
+
+static void
+a_doomed_client_gets_what_was_said_before(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(answer(f, 100), 0);
+	peer_doom(f->peer, "test");
+	assert_int_equal(answer(f, 100), 0);
+	assert_int_equal(client_reads(f), 101);
+	assert_int_equal(f->gone, 1);
+}
+
+/* At a shutdown, in the turn of an answer. */
+static void
+a_freed_client_gets_its_last_answer(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(answer(f, 100), 0);
+	peer_free(f->peer);
+	f->peer = NULL;
+	assert_int_equal(client_reads(f), 101);
 }
 
 static void
@@ -540,6 +593,9 @@ main(void)
 		TEST(a_long_line_is_told_once_and_skipped),
 		TEST(answers_reach_the_client),
 		TEST(an_idle_client_holds_little_memory),
+		TEST(small_answers_wait_for_the_end_of_the_turn),
+		TEST(a_doomed_client_gets_what_was_said_before),
+		TEST(a_freed_client_gets_its_last_answer),
 		TEST(a_closed_client_is_gone_once),
 		TEST(lines_before_the_hang_up_are_told),
 		TEST(a_half_closed_client_still_gets_its_answers),

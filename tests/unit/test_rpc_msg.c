@@ -365,6 +365,46 @@ a_bad_request_keeps_its_id(void **state)
 }
 
 static void
+assert_method(const char *written, const char *method)
+{
+	struct rpc_line line;
+	struct buf b;
+
+	buf_init(&b, 1000);
+	buf_addf(&b, " {\"method\" : %s,\"jsonrpc\":\"2.0\"} ", written);
+	parse(&line, buf_str(&b));
+	assert_int_equal(line.count, 1);
+	if (method == NULL) {
+		assert_int_equal(line.msgs[0].kind, RPC_KIND_BAD);
+	} else {
+		assert_int_equal(line.msgs[0].kind, RPC_KIND_NOTIFICATION);
+		assert_string_equal(line.msgs[0].method, method);
+	}
+	rpc_line_release(&line);
+	buf_release(&b);
+}
+
+#define TEN   "0123456789"
+#define SIXTY TEN TEN TEN TEN TEN TEN
+
+static void
+a_method_is_a_string_in_any_form(void **state)
+{
+	(void)state;
+	assert_method("\"file.read\"", "file.read");
+	assert_method("\"f\\u0069le.re\\/d\"", "file.re/d");
+	assert_method("\"\"", "");
+	assert_method("null", NULL);
+	assert_method("7", NULL);
+	assert_method("[\"file.read\"]", NULL);
+	assert_method("\"file.read\\u0000\"", NULL);
+	assert_method("\"" SIXTY "abcd\"", SIXTY "abcd");
+	assert_method("\"" SIXTY "abcdefgh\"", SIXTY "abcd");
+	assert_method("\"" SIXTY "abc\xc3\xa9\"", SIXTY "abc");
+	assert_method("\"" SIXTY "abc\\u00e9\"", SIXTY "abc");
+}
+
+static void
 what_is_no_object_is_no_request(void **state)
 {
 	(void)state;
@@ -560,7 +600,6 @@ released_lines_are_empty(void **state)
 	(void)state;
 	parse(&line, "[1]");
 	rpc_line_release(&line);
-	assert_null(line.root);
 	assert_null(line.msgs);
 	assert_int_equal(line.count, 0);
 	rpc_line_release(&line);
@@ -734,6 +773,7 @@ main(void)
 		cmocka_unit_test(an_id_is_a_string_a_number_or_null),
 		cmocka_unit_test(an_id_has_at_most_128_bytes),
 		cmocka_unit_test(a_bad_request_keeps_its_id),
+		cmocka_unit_test(a_method_is_a_string_in_any_form),
 		cmocka_unit_test(what_is_no_object_is_no_request),
 		cmocka_unit_test(what_is_no_json_is_a_parse_error),
 		cmocka_unit_test(a_name_with_nul_is_refused),

@@ -190,6 +190,26 @@ a_row_comes_back_as_it_was(void **state)
 	assert_int_equal(store_health(f->store), STORE_OK);
 }
 
+/* They are shown as they are written, so they must be what they should. */
+static void
+labels_that_are_no_object_are_none(void **state)
+{
+	static char texts[][12] = { "", "{\"a\":", "[]", "{}{}" };
+	struct fixture *f = *state;
+	struct capsule_row row = full_row();
+	size_t i;
+
+	for (i = 0; i < COUNT(texts); i++) {
+		assert_non_null(open_store(f, false));
+		row.labels = texts[i];
+		store_put(f->store, &row, answered, f);
+		wait_for(f, (int)i + 1);
+		assert_non_null(open_store(f, false));
+		assert_int_equal(f->rows, 1);
+		assert_null(f->row.labels);
+	}
+}
+
 static void
 a_put_replaces_and_a_remove_removes(void **state)
 {
@@ -520,6 +540,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(a_row_comes_back_as_it_was),
 		TEST(a_put_replaces_and_a_remove_removes),
+		TEST(labels_that_are_no_object_are_none),
 		TEST(requests_are_answered_in_order),
 		TEST(what_was_asked_before_closing_is_carried_out),
 		TEST(garbage_is_kept_aside),

@@ -16,7 +16,7 @@
 struct loop {
 	TAILQ_HEAD(, timer) timers;
 	TAILQ_HEAD(, io) ios;
-	TAILQ_HEAD(, later) later;
+	TAILQ_HEAD(, later) later, last;
 	uint64_t turns;
 	uint64_t armings; /* so that timers fire in the order they were set */
 };
@@ -70,6 +70,7 @@ loop_new(void)
 	TAILQ_INIT(&l->timers);
 	TAILQ_INIT(&l->ios);
 	TAILQ_INIT(&l->later);
+	TAILQ_INIT(&l->last);
 	return l;
 }
 
@@ -79,6 +80,7 @@ loop_free(struct loop *l)
 	must(TAILQ_EMPTY(&l->timers), "a timer was never freed");
 	must(TAILQ_EMPTY(&l->ios), "a descriptor is still watched");
 	must(TAILQ_EMPTY(&l->later), "work is still put off");
+	must(TAILQ_EMPTY(&l->last), "work is still put off to the last");
 	free(l);
 }
 
@@ -243,14 +245,30 @@ later_init(struct later *w, loop_fn *fn, void *arg)
 	*w = (struct later){ .fn = fn, .arg = arg };
 }
 
-void
-loop_later(struct loop *l, struct later *w)
+static void
+queue(struct loop *l, struct later *w, bool last)
 {
 	if (w->queued)
 		return;
 	w->queued = true;
+	w->last = last;
 	w->turn = l->turns;
-	TAILQ_INSERT_TAIL(&l->later, w, entry);
+	if (last)
+		TAILQ_INSERT_TAIL(&l->last, w, entry);
+	else
+		TAILQ_INSERT_TAIL(&l->later, w, entry);
+}
+
+void
+loop_later(struct loop *l, struct later *w)
+{
+	queue(l, w, false);
+}
+
+void
+loop_last(struct loop *l, struct later *w)
+{
+	queue(l, w, true);
 }
 
 void
@@ -259,7 +277,10 @@ later_cancel(struct loop *l, struct later *w)
 	if (!w->queued)
 		return;
 	w->queued = false;
-	TAILQ_REMOVE(&l->later, w, entry);
+	if (w->last)
+		TAILQ_REMOVE(&l->last, w, entry);
+	else
+		TAILQ_REMOVE(&l->later, w, entry);
 }
 
 static bool
@@ -270,6 +291,11 @@ run_later(struct loop *l)
 
 	l->turns++;
 	while ((w = TAILQ_FIRST(&l->later)) != NULL && w->turn < l->turns) {
+		later_cancel(l, w);
+		w->fn(w->arg);
+		any = true;
+	}
+	while ((w = TAILQ_FIRST(&l->last)) != NULL) {
 		later_cancel(l, w);
 		w->fn(w->arg);
 		any = true;
