@@ -341,8 +341,7 @@ const struct cmd cmd_daemon[] = {
 	  0, 1, 2, rpc_run },
 	{ "api", "[OPTION...] METHOD PATH", "Call an endpoint of the server that has no verb of its own",
 	  "METHOD is GET, POST, PUT, PATCH or DELETE, and PATH is what follows the base URL.\n"
-	  "wrennd adds the credential. Endpoints of capsules are refused: their verbs keep\n"
-	  "the record of what is yours.",
+	  "wrennd adds the credential. Endpoints that have verbs of their own are refused.",
 	  api_opts, sizeof(struct api_opts),
 	  "  wrennctl api GET /v1/me\n"
 	  "  wrennctl api GET /v1/users/search -q email=a@example.com\n",

@@ -9,6 +9,8 @@ const struct cmd *const cmd_groups[] = {
 	cmd_capsule,
 	cmd_exec,
 	cmd_file,
+	cmd_host,
+	cmd_key,
 	cmd_auth,
 	cmd_watch,
 	cmd_stats,

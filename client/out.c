@@ -244,6 +244,20 @@ print_hint(const struct out *out, enum rpc_errno kind)
 			fprintf(stderr, "  %s\n", hints[i].hint);
 }
 
+/* The capsules that upstream named beside its message. */
+static void
+print_capsules(struct json_object *ids)
+{
+	size_t i, n = ids ? json_object_array_length(ids) : 0;
+	const char *id;
+
+	for (i = 0; i < n; i++) {
+		id = jx_text_of(json_object_array_get_idx(ids, i), NULL);
+		if (id != NULL)
+			complain("  ", id);
+	}
+}
+
 int
 out_error(const struct out *out, const struct wrenn_error *err)
 {
@@ -254,6 +268,7 @@ out_error(const struct out *out, const struct wrenn_error *err)
 		return (int)rpc_error_row(kind)->exit;
 	}
 	complain("wrennctl: ", err->message);
+	print_capsules(jx_arr(err->data, "capsule_ids"));
 	print_hint(out, kind);
 	return (int)rpc_error_row(kind)->exit;
 }

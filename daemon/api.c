@@ -23,9 +23,8 @@
 
 /* ---- requests ---- */
 
-/* Takes body over. */
-static struct upstream_request *
-post_json(char *path, struct json_object *body)
+struct upstream_request *
+api_post(char *path, struct json_object *body)
 {
 	struct upstream_request *r = upstream_request_new("POST", path);
 
@@ -44,7 +43,7 @@ api_login(const char *email, const char *password)
 
 	jx_add_str(o, "email", email);
 	jx_add_str(o, "password", password);
-	r = post_json(xstrdup("/v1/auth/login"), o);
+	r = api_post(xstrdup("/v1/auth/login"), o);
 	r->auth = AUTH_NONE;
 	/* Twice brings two tokens, of which one is used. */
 	r->idempotent = true;
@@ -63,7 +62,7 @@ api_capsule_create(const struct capsule_row *row)
 	if (row->memory_mb != 0)
 		jx_add_int(o, "memory_mb", row->memory_mb);
 	jx_add_int(o, "timeout_sec", row->timeout_s);
-	r = post_json(xstrdup("/v1/capsules"), o);
+	r = api_post(xstrdup("/v1/capsules"), o);
 	r->timeout_ms = CREATE_MS;
 	r->slow = true;
 	return r;
@@ -100,7 +99,7 @@ api_capsule_action(const char *id, const char *action)
 		return r;
 	}
 	/* A body, if an empty one, keeps libcurl from sending it twice. */
-	r = post_json(path, json_object_new_object());
+	r = api_post(path, json_object_new_object());
 	r->timeout_ms = SNAPSHOT_MS;
 	r->slow = true;
 	return r;
@@ -177,7 +176,7 @@ api_exec(const char *id, const struct api_command *c)
 	jx_add_str(o, "cmd", wrapped ? "/bin/sh" : c->cmd);
 	jx_add(o, "args", args);
 	jx_add_int(o, "timeout_sec", c->timeout_s);
-	r = post_json(xasprintf("/v1/capsules/%s/exec", id), o);
+	r = api_post(xasprintf("/v1/capsules/%s/exec", id), o);
 	r->timeout_ms = (uint64_t)c->timeout_s * 1000 + EXEC_SLACK_MS;
 	r->max_answer = EXEC_MAX;
 	r->slow = true;
@@ -193,7 +192,7 @@ api_file(const char *id, const char *verb, const char *path, int64_t depth)
 	jx_add_str(o, "path", path);
 	if (depth > 0)
 		jx_add_int(o, "depth", depth);
-	r = post_json(xasprintf("/v1/capsules/%s/files/%s", id, verb), o);
+	r = api_post(xasprintf("/v1/capsules/%s/files/%s", id, verb), o);
 	/* A POST in name only: reading twice harms nobody. */
 	r->idempotent = strcmp(verb, "list") == 0 || strstr(verb, "read");
 	r->whole = strstr(verb, "read") != NULL;

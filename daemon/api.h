@@ -16,6 +16,9 @@ struct json_object;
 struct upstream_answer;
 struct upstream_request;
 
+/* A POST of that JSON; takes both over. */
+struct upstream_request *api_post(char *path, struct json_object *body);
+
 /* Exchanges e-mail address and password for a token. */
 struct upstream_request *api_login(const char *email, const char *password);
 

@@ -3,10 +3,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <json-c/json.h>
+
 #include "daemon/api.h"
 #include "daemon/upstream.h"
 #include "daemon/url.h"
 #include "proto/buf.h"
+#include "proto/jx.h"
 #include "proto/xalloc.h"
 
 #include "proto/banned.h"
@@ -75,4 +78,101 @@ api_usage(const char *from, const char *to)
 	add_query(&path, "from", from);
 	add_query(&path, "to", to);
 	return get(&path);
+}
+
+/* ---- hosts ---- */
+
+/* An API key would be refused, even beside a good token. */
+static struct upstream_request *
+with_token(struct upstream_request *r)
+{
+	r->auth = AUTH_TOKEN;
+	return r;
+}
+
+struct upstream_request *
+api_host_list(void)
+{
+	return with_token(upstream_request_new("GET", xstrdup("/v1/hosts")));
+}
+
+struct upstream_request *
+api_host_create(struct json_object *params)
+{
+	static const char *const keys[] = { "type", "team_id", "provider",
+		"availability_zone" };
+	struct json_object *o = json_object_new_object();
+	size_t i;
+
+	for (i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
+		if (jx_str(params, keys[i]) != NULL)
+			jx_add_str(o, keys[i], jx_str(params, keys[i]));
+	return with_token(api_post(xstrdup("/v1/hosts"), o));
+}
+
+struct upstream_request *
+api_host_get(const char *host, const char *what)
+{
+	return with_token(upstream_request_new(
+	    "GET", xasprintf("/v1/hosts/%s%s", host, what)));
+}
+
+struct upstream_request *
+api_host_delete(const char *host, bool force)
+{
+	return with_token(upstream_request_new("DELETE",
+	    xasprintf("/v1/hosts/%s%s", host, force ? "?force=true" : "")));
+}
+
+struct upstream_request *
+api_host_token(const char *host)
+{
+	return with_token(api_post(
+	    xasprintf("/v1/hosts/%s/token", host), json_object_new_object()));
+}
+
+struct upstream_request *
+api_host_add_tag(const char *host, const char *tag)
+{
+	struct json_object *o = json_object_new_object();
+
+	jx_add_str(o, "tag", tag);
+	return with_token(api_post(xasprintf("/v1/hosts/%s/tags", host), o));
+}
+
+struct upstream_request *
+api_host_remove_tag(const char *host, const char *tag)
+{
+	struct buf path;
+
+	buf_init(&path, PATH_MAX_BYTES);
+	must(buf_addf(&path, "/v1/hosts/%s/tags/", host));
+	must(url_add_encoded(&path, tag));
+	return with_token(
+	    upstream_request_new("DELETE", buf_steal(&path, NULL)));
+}
+
+/* ---- keys ---- */
+
+struct upstream_request *
+api_key_list(void)
+{
+	return with_token(upstream_request_new("GET", xstrdup("/v1/api-keys")));
+}
+
+struct upstream_request *
+api_key_create(const char *name)
+{
+	struct json_object *o = json_object_new_object();
+
+	if (name != NULL)
+		jx_add_str(o, "name", name);
+	return with_token(api_post(xstrdup("/v1/api-keys"), o));
+}
+
+struct upstream_request *
+api_key_delete(const char *key)
+{
+	return with_token(
+	    upstream_request_new("DELETE", xasprintf("/v1/api-keys/%s", key)));
 }

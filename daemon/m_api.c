@@ -21,10 +21,11 @@
 
 /*
  * Endpoints with methods of their own, which keep the record of capsules and
- * the secrets: through here they would slip past it.
+ * the secrets and check what they are given: through here all of it would
+ * slip past them.
  */
-static const char *const own[] = { "/v1/capsules", "/v1/auth/login",
-	"/v1/auth/switch-team" };
+static const char *const own[] = { "/v1/capsules", "/v1/hosts", "/v1/api-keys",
+	"/v1/auth/login", "/v1/auth/switch-team" };
 
 /* One request; freed with the answer or the cancel. */
 struct api_call {
@@ -102,8 +103,8 @@ check_path(const char *path, struct rpc_error *why)
 	}
 	if (own_endpoint(path) != NULL) {
 		rpc_error_set_param(why, "path",
-		    "%s is not for api.request: its own methods keep the "
-		    "record of capsules, and the secrets",
+		    "%s is not for api.request: what is there has methods "
+		    "of its own, or hands out a secret",
 		    own_endpoint(path));
 		return -1;
 	}

@@ -18,6 +18,8 @@
 #define CAPSULE { "capsule", PARAM_CAPSULE, PARAM_REQUIRED, 1, LIMIT_NAME, NULL, "ID, unambiguous ID prefix, or name" }
 #define AUTO_RESUME { "auto_resume", PARAM_BOOL, PARAM_OPTIONAL, 0, 0, NULL, "resume the capsule if it was paused for inactivity (default: as configured)" }
 #define PATH { "path", PARAM_STRING, PARAM_REQUIRED, 1, LIMIT_PATH, NULL, "absolute path in the capsule" }
+#define HOST { "host", PARAM_IDENT, PARAM_REQUIRED, 0, 0, "host", "its ID" }
+#define TAG { "tag", PARAM_STRING, PARAM_REQUIRED, 1, LIMIT_LABEL_VALUE, NULL, "the tag" }
 #define END { NULL, 0, 0, 0, 0, NULL, NULL }
 
 static const struct param no_params[] = { END };
@@ -127,6 +129,34 @@ static const struct param file_list_params[] = {
 #define file_stat_params file_read_params
 #define file_mkdir_params file_read_params
 #define file_remove_params file_read_params
+static const struct param host_create_params[] = {
+	{ "type",     PARAM_ENUM,   PARAM_REQUIRED, 0, 0, "regular|byoc", "regular: the platform's; byoc: a team's own machine" },
+	{ "team_id",  PARAM_IDENT,  PARAM_OPTIONAL, 0, 0, "team", "whose it is, of a byoc" },
+	{ "provider", PARAM_STRING, PARAM_OPTIONAL, 1, LIMIT_LABEL_VALUE, NULL, "who runs the machine" },
+	{ "availability_zone", PARAM_STRING, PARAM_OPTIONAL, 1, LIMIT_LABEL_VALUE, NULL, "where it is" },
+	END
+};
+#define host_list_params no_params
+static const struct param host_get_params[] = { HOST, END };
+static const struct param host_delete_params[] = {
+	HOST,
+	{ "force", PARAM_BOOL, PARAM_OPTIONAL, 0, 0, NULL, "destroy the capsules that run there (default false)" },
+	END
+};
+#define host_delete_preview_params host_get_params
+#define host_regenerate_token_params host_get_params
+#define host_list_tags_params host_get_params
+static const struct param host_add_tag_params[] = { HOST, TAG, END };
+#define host_remove_tag_params host_add_tag_params
+static const struct param key_create_params[] = {
+	{ "name", PARAM_STRING, PARAM_OPTIONAL, 1, LIMIT_LABEL_VALUE, NULL, "your name for it (default: the server's)" },
+	END
+};
+#define key_list_params no_params
+static const struct param key_delete_params[] = {
+	{ "key", PARAM_IDENT, PARAM_REQUIRED, 0, 0, "key", "its ID, not the secret" },
+	END
+};
 static const struct param api_request_params[] = {
 	{ "method", PARAM_ENUM,   PARAM_REQUIRED, 0, 0, "GET|POST|PUT|PATCH|DELETE", "of the request" },
 	{ "path",   PARAM_STRING, PARAM_REQUIRED, 1, 2048, NULL, "behind the base URL, from / on" },

@@ -1,6 +1,7 @@
 """JSON-RPC 2.0 on the socket: every kind of exchange, ids, order, strictness."""
 import json
 import random
+import re
 import socket
 import subprocess
 
@@ -483,11 +484,21 @@ def document(client):
 GOOD = {"string": "/x", "integer": 1, "boolean": True, "array": [], "object": {}}
 
 
+def fitting(pattern):
+    """The longest text of a pattern: an ID, or a name."""
+    prefix, _, rest = pattern[1:].partition("[")
+    text = prefix + ("0" * 25 if rest.endswith("{25}$") else "a" * 64)
+    assert re.fullmatch(pattern, text)
+    return text
+
+
 def good_params(method):
     """The required ones, with a capsule that does not exist."""
     def good(schema):
         if "enum" in schema:
             return schema["enum"][0]
+        if "pattern" in schema:
+            return fitting(schema["pattern"])
         return 1 if isinstance(schema["type"], list) else GOOD[schema["type"]]
 
     return {p["name"]: good(p["schema"]) for p in method["params"] if p["required"]}
@@ -513,6 +524,12 @@ def wrong_values(schema):
     if "minLength" in schema:
         wrong += ["x" * (schema["maxLength"] + 1), "a\0b"]
         wrong += [""] if schema["minLength"] > 0 else []
+    if "pattern" in schema:
+        good = fitting(schema["pattern"])
+        wrong += ["", good + "a", good[:-1] + "/", good[:-1] + "\n", good + "\n", "../" + good,
+                  good[:-1] + "%", good[:-1] + "?", "a\0b"]
+    if schema.get("format") == "date":
+        wrong += ["", "2026-02-29", "2026-13-01", "2026-1-01", "2026-01-01 ", "a\0b"]
     if "enum" in schema:
         wrong += ["", "x", "|".join(schema["enum"]), schema["enum"][0][:-1]]
     if kind == "array":
@@ -534,6 +551,8 @@ def border_values(schema):
                 if fits_a_line(v)]
     if "enum" in schema:
         return schema["enum"]
+    if "pattern" in schema:
+        return [fitting(schema["pattern"])]
     if schema["type"] == "array":
         return [["x" * schema["items"]["maxLength"]], ["a"] * 4096]
     if "additionalProperties" in schema:

@@ -311,6 +311,29 @@ def memory_hits(pid, secrets):
 
 @as_root
 @pytest.mark.skipif(SANITIZED, reason="the sanitizer keeps freed memory as it was")
+def test_a_key_that_is_made_is_not_kept(cloud, make_daemon):
+    """It goes to whoever asked for it: no log, event, file or memory has it."""
+    daemon = make_daemon().start()
+    daemon.call("auth.set", {"token": log_in(cloud), "persist": False})
+    with Recorder(daemon.socket) as watcher, daemon.client() as client:
+        key = client.call("key.create", {"name": "canary"})["key"]
+        host = client.call("host.create", {"type": "regular"})["registration_token"]
+        client.call("key.list")
+        client.call("host.list")
+        watcher.send("daemon.events", {"since": 0, "follow": False})
+        while "result" not in watcher.read():
+            pass
+        assert b"key.create" in watcher.answers
+        assert not leaks(watcher.answers, key, host)
+    until(lambda: not memory_hits(daemon.process.pid, [key, host]), deadline=5)
+    assert "method=key.create" in daemon.log_text()
+    daemon.stop()
+    for name, data in folder_bytes(daemon.folder).items():
+        assert not leaks(data, key, host), name
+
+
+@as_root
+@pytest.mark.skipif(SANITIZED, reason="the sanitizer keeps freed memory as it was")
 @pytest.mark.parametrize("tls", [True, False])
 def test_memory_after_logout(canary_cloud, make_daemon, tls):
     cloud = canary_cloud

@@ -4,7 +4,7 @@ import resource
 
 from aiohttp import web
 
-from . import VERSION, fields
+from . import VERSION, fields, hosts
 from .capsule import STATUSES
 from .errors import ApiError, forbidden, invalid, not_found
 from .ids import is_name
@@ -260,6 +260,21 @@ async def remove_key(request):
     return web.Response(status=204)
 
 
+async def change_host(request):
+    """Its status, and which capsules are said to run there."""
+    host = request.app["state"].hosts.get(request.match_info["id"])
+    body = await fields.read_object(request)
+    if host is None:
+        raise not_found("no such host")
+    status_ = fields.text(body, "status", host.status)
+    if status_ not in hosts.STATUSES:
+        raise invalid("statuses are: " + ", ".join(hosts.STATUSES))
+    host.status = status_
+    if "capsules" in body:
+        host.capsules = fields.strings(body, "capsules")
+    return web.json_response(host.answer())
+
+
 async def add_user(request):
     """A user, or other figures for one that exists."""
     state = request.app["state"]
@@ -272,6 +287,7 @@ async def add_user(request):
         fields.text(body, "password"),
         [read_team(state, {"team": team}) for team in body.get("teams", [0])],
         state_,
+        fields.boolean(body, "admin"),
     )
     return web.json_response({"user_id": user.id}, status=201)
 
@@ -294,5 +310,6 @@ ROUTES = [
     ("POST", "/templates", add_template),
     ("POST", "/keys", add_key),
     ("DELETE", "/keys/{key}", remove_key),
+    ("POST", "/hosts/{id}", change_host),
     ("POST", "/users", add_user),
 ]

@@ -28,7 +28,21 @@ class User:
     name: str
     teams: list
     state: str = "active"
+    admin: bool = False
     id: str = field(default_factory=lambda: new_id("usr"))
+
+
+@dataclass
+class ApiKey:
+    """`text` is the secret itself; times are seconds since the epoch."""
+
+    text: str
+    team: str
+    name: str
+    created_by: str
+    id: str = field(default_factory=lambda: new_id("key"))
+    created_at: float = field(default_factory=time.time)
+    last_used: object = None
 
 
 @dataclass(frozen=True)
@@ -55,23 +69,28 @@ class Accounts:
         self.teams.append(team)
         return team
 
-    def add_key(self, key, team):
-        self.keys[key] = team
+    def add_key(self, text, team, name="made at the start", user="nobody"):
+        key = self.keys[text] = ApiKey(text, team, name, user)
+        return key
 
-    def add_user(self, email, password, teams, state="active"):
+    def make_key(self, team, name, user):
+        return self.add_key("wrn_" + secrets.token_hex(16), team, name, user)
+
+    def add_user(self, email, password, teams, state="active", admin=False):
         name = email.partition("@")[0]
-        user = User(email, password, name, list(teams), state)
+        user = User(email, password, name, list(teams), state, admin)
         self.users[email] = user
         return user
 
     def identify(self, request, need):
         """The caller's Identity, or a 401. The API key is looked at first."""
-        key = request.headers.get("X-API-Key")
-        if key and need != JWT:
-            team = self.keys.get(key)
-            if team is None:
+        text = request.headers.get("X-API-Key")
+        if text and need != JWT:
+            key = self.keys.get(text)
+            if key is None:
                 raise unauthorized("invalid API key")
-            return Identity(team, "api_key")
+            key.last_used = time.time()
+            return Identity(key.team, "api_key")
         scheme, _, token = request.headers.get("Authorization", "").partition(
             " "
         )

@@ -3,24 +3,30 @@ from aiohttp import web
 
 
 class ApiError(Exception):
-    """A refusal: an HTTP status with the `code` and `message` of its body."""
+    """A refusal: an HTTP status with the `code` and `message` of its body.
 
-    def __init__(self, status, code, message):
+    `more` are further members of the error.
+    """
+
+    def __init__(self, status, code, message, more=None):
         super().__init__(message)
         self.status = status
         self.code = code
         self.message = message
+        self.more = more or {}
 
     def response(self):
-        return error_response(self.status, self.code, self.message)
+        return error_response(
+            self.status, self.code, self.message, self.more
+        )
 
 
 class Dropped(Exception):
     """The connection was closed on purpose; there is nobody to answer."""
 
 
-def error_response(status, code, message):
-    body = {"error": {"code": code, "message": message}}
+def error_response(status, code, message, more=None):
+    body = {"error": {"code": code, "message": message, **(more or {})}}
     return web.json_response(body, status=status)
 
 

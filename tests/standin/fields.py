@@ -37,6 +37,14 @@ def text(body, name, default=None):
     return value
 
 
+def short_text(body, name, default, longest):
+    """A string field of so many characters; the default also for ""."""
+    value = text(body, name, "") or default
+    if len(value) > longest:
+        raise invalid(f"{name} may have {longest} characters")
+    return value
+
+
 def integer(body, name, default, low=0, high=INT32_MAX):
     value = body.get(name)
     if value is None:

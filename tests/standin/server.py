@@ -1,8 +1,8 @@
 """The HTTP server: every request's way from the socket to its handler."""
 from aiohttp import web
 
-from . import (admin, auth, capsules, exec, faults, files, metrics, openapi,
-               processes)
+from . import (admin, auth, capsules, exec, faults, files, hosts, keys,
+               metrics, openapi, processes)
 from .errors import ApiError, Dropped, error_response
 from .hangup import ClientGone
 from .route import NONE
@@ -13,7 +13,8 @@ GONE = 499  # never sent: stands for an answer nobody is there to get
 # Rows with fixed words come before rows with an {id} in the same place.
 ROUTES = [
     *openapi.ROUTES, *auth.ROUTES, *metrics.ROUTES, *capsules.ROUTES,
-    *exec.ROUTES, *processes.ROUTES, *files.ROUTES,
+    *exec.ROUTES, *processes.ROUTES, *files.ROUTES, *hosts.ROUTES,
+    *keys.ROUTES,
 ]
 
 

@@ -37,6 +37,7 @@ class State:
         self.log = make_log(settings.log)
         self.accounts = Accounts(settings.jwt_ttl)
         self.templates = Templates()
+        self.hosts = {}
         self.ledger = Ledger()
         self.faults = Faults(settings.seed)
         self.outage = Outage()
@@ -57,7 +58,7 @@ class State:
                     self.settings)
 
     def people(self):
-        """A team for each key; the user belongs to the first."""
+        """A team for each key; the user, an admin, belongs to the first."""
         keys = self.settings.api_key or ["wrn_" + secrets.token_hex(16)]
         for key in keys:
             self.accounts.add_key(key, self.accounts.add_team())
@@ -65,7 +66,9 @@ class State:
         email, _, password = self.settings.user.partition(":")
         password = password or secrets.token_hex(8)
         first_team = self.accounts.teams[0]
-        self.user = self.accounts.add_user(email, password, [first_team])
+        self.user = self.accounts.add_user(
+            email, password, [first_team], admin=True
+        )
 
     async def settle(self):
         self.isolation_note = await self.walls.settle(self.registry.root)

@@ -1,6 +1,8 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include <json-c/json.h>
+
 #include "tests/unit/unit.h"
 
 #include "daemon/api_team.h"
@@ -8,7 +10,9 @@
 
 #include "proto/banned.h"
 
-#define CL "cl-0123456789abcdefghijklmno"
+#define CL   "cl-0123456789abcdefghijklmno"
+#define HOST "host-0123456789abcdefghijklmno"
+#define KEY  "key-0123456789abcdefghijklmno"
 
 /* Checks a request and frees it; body "" means none. */
 static void
@@ -50,11 +54,52 @@ figures_are_asked_for_as_documented(void **state)
 	    "/v1/capsules/stats?range=1h%26x%3D%2F..%2F", "");
 }
 
+static void
+hosts_take_a_token(void **state)
+{
+	struct json_object *params = json_tokener_parse(
+	    "{\"type\":\"byoc\",\"team_id\":\"team-1\",\"other\":\"x\"}");
+
+	(void)state;
+	expect(api_host_list(), AUTH_TOKEN, "GET", "/v1/hosts", "");
+	expect(api_host_create(params), AUTH_TOKEN, "POST", "/v1/hosts",
+	    "{\"type\":\"byoc\",\"team_id\":\"team-1\"}");
+	json_object_put(params);
+	expect(
+	    api_host_get(HOST, ""), AUTH_TOKEN, "GET", "/v1/hosts/" HOST, "");
+	expect(api_host_get(HOST, "/tags"), AUTH_TOKEN, "GET",
+	    "/v1/hosts/" HOST "/tags", "");
+	expect(api_host_delete(HOST, false), AUTH_TOKEN, "DELETE",
+	    "/v1/hosts/" HOST, "");
+	expect(api_host_delete(HOST, true), AUTH_TOKEN, "DELETE",
+	    "/v1/hosts/" HOST "?force=true", "");
+	expect(api_host_token(HOST), AUTH_TOKEN, "POST",
+	    "/v1/hosts/" HOST "/token", "{}");
+	expect(api_host_add_tag(HOST, "a b"), AUTH_TOKEN, "POST",
+	    "/v1/hosts/" HOST "/tags", "{\"tag\":\"a b\"}");
+	expect(api_host_remove_tag(HOST, "a b?c#%/"), AUTH_TOKEN, "DELETE",
+	    "/v1/hosts/" HOST "/tags/a%20b%3Fc%23%25%2F", "");
+}
+
+static void
+keys_take_a_token(void **state)
+{
+	(void)state;
+	expect(api_key_list(), AUTH_TOKEN, "GET", "/v1/api-keys", "");
+	expect(api_key_create(NULL), AUTH_TOKEN, "POST", "/v1/api-keys", "{}");
+	expect(api_key_create("ci \"x\""), AUTH_TOKEN, "POST", "/v1/api-keys",
+	    "{\"name\":\"ci \\\"x\\\"\"}");
+	expect(
+	    api_key_delete(KEY), AUTH_TOKEN, "DELETE", "/v1/api-keys/" KEY, "");
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(figures_are_asked_for_as_documented),
+		cmocka_unit_test(hosts_take_a_token),
+		cmocka_unit_test(keys_take_a_token),
 	};
 
 	return cmocka_run_group_tests_name("api_team", tests, NULL, NULL);

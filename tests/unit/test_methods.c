@@ -140,7 +140,10 @@ access_classes_are_as_designed(void **state)
 {
 	static const char *const admin[] = { "daemon.reload", "daemon.shutdown",
 		"auth.login", "auth.set", "auth.logout", "capsule.stats",
-		"capsule.usage", "api.request" };
+		"capsule.usage", "host.create", "host.list", "host.get",
+		"host.delete", "host.delete_preview", "host.regenerate_token",
+		"host.list_tags", "host.add_tag", "host.remove_tag",
+		"key.create", "key.list", "key.delete", "api.request" };
 	static const char *const read[] = { "daemon.hello", "daemon.status",
 		"daemon.metrics", "daemon.events", "auth.status",
 		"capsule.list", "capsule.get", "capsule.wait",
@@ -462,6 +465,25 @@ maps_of_strings_are_bounded(void **state)
 }
 
 static void
+ids_are_of_their_kind(void **state)
+{
+	(void)state;
+	assert_params(
+	    "host.get", "{\"host\":\"host-0123456789abcdefghijklmno\"}", NULL);
+	assert_params(
+	    "host.get", "{\"host\":\"key-0123456789abcdefghijklmno\"}", "host");
+	assert_params("host.get", "{\"host\":\"../capsules\"}", "host");
+	assert_params(
+	    "key.delete", "{\"key\":\"key-0123456789abcdefghijklmno\"}", NULL);
+	assert_params("key.delete",
+	    "{\"key\":\"wrn_0123456789abcdef0123456789abcdef\"}", "key");
+	assert_params(
+	    "host.create", "{\"type\":\"byoc\",\"team_id\":\"x\"}", "team_id");
+	assert_params("host.create", "{\"type\":\"own\"}", "type");
+	assert_params("host.create", "{}", "type");
+}
+
+static void
 dates_are_days(void **state)
 {
 	(void)state;
@@ -587,6 +609,8 @@ openrpc_schemas_state_the_limits(void **state)
 	assert_schema(doc, "capsule.wait", "status",
 	    "{\"type\":\"string\","
 	    "\"enum\":[\"running\",\"paused\",\"stopped\"]}");
+	assert_schema(doc, "host.get", "host",
+	    "{\"type\":\"string\",\"pattern\":\"^host-[0-9a-z]{25}$\"}");
 	assert_schema(doc, "capsule.usage", "from",
 	    "{\"type\":\"string\",\"format\":\"date\"}");
 	assert_schema(
@@ -617,6 +641,7 @@ main(void)
 		cmocka_unit_test(choices_are_whole_words),
 		cmocka_unit_test(arrays_of_strings_are_bounded),
 		cmocka_unit_test(maps_of_strings_are_bounded),
+		cmocka_unit_test(ids_are_of_their_kind),
 		cmocka_unit_test(dates_are_days),
 		cmocka_unit_test(faults_speak_of_the_parameter),
 		cmocka_unit_test(openrpc_describes_every_method),
