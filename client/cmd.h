@@ -62,6 +62,7 @@ struct cmd {
 extern const struct cmd cmd_capsule[];
 extern const struct cmd cmd_exec[];
 extern const struct cmd cmd_file[];
+extern const struct cmd cmd_snapshot[];
 extern const struct cmd cmd_host[];
 extern const struct cmd cmd_key[];
 extern const struct cmd cmd_auth[];

@@ -9,6 +9,7 @@ const struct cmd *const cmd_groups[] = {
 	cmd_capsule,
 	cmd_exec,
 	cmd_file,
+	cmd_snapshot,
 	cmd_host,
 	cmd_key,
 	cmd_auth,

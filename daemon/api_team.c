@@ -15,6 +15,7 @@
 #include "proto/banned.h"
 
 #define PATH_MAX_BYTES 4096
+#define SNAPSHOT_MS    (15 * 60 * 1000) /* memory and disk are copied */
 
 /* ---- paths ---- */
 
@@ -175,4 +176,45 @@ api_key_delete(const char *key)
 {
 	return with_token(
 	    upstream_request_new("DELETE", xasprintf("/v1/api-keys/%s", key)));
+}
+
+/* ---- snapshots ---- */
+
+struct upstream_request *
+api_snapshot_list(const char *type)
+{
+	struct buf path;
+
+	buf_init(&path, PATH_MAX_BYTES);
+	must(buf_adds(&path, "/v1/snapshots"));
+	add_query(&path, "type", type);
+	return get(&path);
+}
+
+struct upstream_request *
+api_snapshot_create(const char *capsule, const char *name, bool overwrite)
+{
+	struct json_object *o = json_object_new_object();
+	struct upstream_request *r;
+
+	jx_add_str(o, "sandbox_id", capsule);
+	if (name != NULL)
+		jx_add_str(o, "name", name);
+	r = api_post(
+	    xasprintf("/v1/snapshots%s", overwrite ? "?overwrite=true" : ""),
+	    o);
+	r->timeout_ms = SNAPSHOT_MS;
+	r->slow = true;
+	return r;
+}
+
+struct upstream_request *
+api_snapshot_delete(const char *name)
+{
+	struct buf path;
+
+	buf_init(&path, PATH_MAX_BYTES);
+	must(buf_adds(&path, "/v1/snapshots/"));
+	must(url_add_encoded(&path, name));
+	return upstream_request_new("DELETE", buf_steal(&path, NULL));
 }

@@ -31,4 +31,13 @@ struct upstream_request *api_key_list(void);
 struct upstream_request *api_key_create(const char *name);
 struct upstream_request *api_key_delete(const char *key);
 
+/*
+ * Snapshots, which are templates. type: "base", "snapshot" or NULL for both;
+ * name: NULL to have one made up.
+ */
+struct upstream_request *api_snapshot_list(const char *type);
+struct upstream_request *api_snapshot_create(
+    const char *capsule, const char *name, bool overwrite);
+struct upstream_request *api_snapshot_delete(const char *name);
+
 #endif

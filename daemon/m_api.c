@@ -24,8 +24,8 @@
  * the secrets and check what they are given: through here all of it would
  * slip past them.
  */
-static const char *const own[] = { "/v1/capsules", "/v1/hosts", "/v1/api-keys",
-	"/v1/auth/login", "/v1/auth/switch-team" };
+static const char *const own[] = { "/v1/capsules", "/v1/snapshots", "/v1/hosts",
+	"/v1/api-keys", "/v1/auth/login", "/v1/auth/switch-team" };
 
 /* One request; freed with the answer or the cancel. */
 struct api_call {

@@ -54,39 +54,48 @@ is_as_expected(const struct relay_spec *spec, const char *text, size_t len,
 }
 
 static void
-reply(struct relay *y, const char *text, size_t len)
+reply(
+    struct call *c, const struct relay_spec *spec, const char *text, size_t len)
 {
 	struct json_out out;
 	struct buf b;
 
 	buf_init(&b, LIMIT_ANSWER_LINE);
 	json_out_init(&out, &b);
-	if (y->spec.answer == RELAY_OBJECT) {
+	if (spec->answer == RELAY_OBJECT) {
 		json_out_text(&out, NULL, text, len);
 	} else {
 		json_out_object(&out, NULL);
-		if (y->spec.answer == RELAY_LIST)
-			json_out_text(&out, y->spec.list, text, len);
+		if (spec->answer == RELAY_LIST)
+			json_out_text(&out, spec->list, text, len);
 		json_out_end_object(&out);
 	}
-	call_reply_out(y->call, &out);
+	call_reply_out(c, &out);
 	buf_release(&b);
+}
+
+void
+relay_answer(struct call *c, const struct relay_spec *spec, const char *text,
+    size_t len, struct rpc_error *e)
+{
+	struct rpc_error odd;
+
+	if (e == NULL && !is_as_expected(spec, text, len, &odd))
+		e = &odd;
+	if (e != NULL)
+		call_fail(c, e);
+	else
+		reply(c, spec, text, len);
 }
 
 static void
 answered(void *arg, const char *text, size_t len, struct rpc_error *e)
 {
 	struct relay *y = arg;
-	struct rpc_error odd;
 
-	if (e == NULL && !is_as_expected(&y->spec, text, len, &odd))
-		e = &odd;
-	if (e != NULL) {
+	if (e != NULL)
 		capsules_explain(y->call->svc->capsules, y->spec.capsule, e);
-		call_fail(y->call, e);
-	} else {
-		reply(y, text, len);
-	}
+	relay_answer(y->call, &y->spec, text, len, e);
 	relay_free(y);
 }
 

@@ -4,8 +4,11 @@
 #ifndef DAEMON_RELAY_H
 #define DAEMON_RELAY_H
 
+#include <stddef.h>
+
 struct call;
 struct capsule;
+struct rpc_error;
 struct upstream_request;
 
 struct relay_spec {
@@ -23,5 +26,9 @@ struct relay_spec {
 /* Takes the request over, and answers the call unless it is cancelled. */
 void relay(
     struct call *c, struct upstream_request *r, const struct relay_spec *spec);
+
+/* Answers with what was got otherwise: text as of a query, or an error. */
+void relay_answer(struct call *c, const struct relay_spec *spec,
+    const char *text, size_t len, struct rpc_error *e);
 
 #endif

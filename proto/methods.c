@@ -129,6 +129,20 @@ static const struct param file_list_params[] = {
 #define file_stat_params file_read_params
 #define file_mkdir_params file_read_params
 #define file_remove_params file_read_params
+static const struct param snapshot_create_params[] = {
+	CAPSULE,
+	{ "name",      PARAM_NAME, PARAM_OPTIONAL, 0, 0, NULL, "of the snapshot (default: the server makes one up)" },
+	{ "overwrite", PARAM_BOOL, PARAM_OPTIONAL, 0, 0, NULL, "replace an older snapshot of that name (default false)" },
+	END
+};
+static const struct param snapshot_list_params[] = {
+	{ "type", PARAM_ENUM, PARAM_OPTIONAL, 0, 0, "base|snapshot", "only the platform's templates, or only snapshots" },
+	END
+};
+static const struct param snapshot_delete_params[] = {
+	{ "name", PARAM_NAME, PARAM_REQUIRED, 0, 0, NULL, "of the snapshot" },
+	END
+};
 static const struct param host_create_params[] = {
 	{ "type",     PARAM_ENUM,   PARAM_REQUIRED, 0, 0, "regular|byoc", "regular: the platform's; byoc: a team's own machine" },
 	{ "team_id",  PARAM_IDENT,  PARAM_OPTIONAL, 0, 0, "team", "whose it is, of a byoc" },

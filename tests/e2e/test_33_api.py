@@ -149,7 +149,7 @@ REFUSED = [
     "http://elsewhere.example/v1/me", "/v1/me/", "/v1/me?x", "@elsewhere.example/",
     "/v1/auth/login", "/v1/Auth/LOGIN", "/v1/auth/login/",
     "/v1/auth/switch-team", "/v1/auth/Switch-Team",
-    "/v1/hosts", "/v1/hosts/host-1/tags", "/v1/HOSTS", "/v1/api-keys", "/v1/Api-Keys/key-1",
+    "/v1/snapshots", "/v1/Snapshots/x", "/v1/hosts", "/v1/hosts/host-1/tags", "/v1/HOSTS", "/v1/api-keys", "/v1/Api-Keys/key-1",
 ]
 
 

@@ -78,6 +78,7 @@ CALLS = [
     ("capsule.get", {}), ("capsule.wait", {"timeout_sec": 5}), ("capsule.destroy", {}),
     ("capsule.pause", {}), ("capsule.resume", {}), ("capsule.ping", {}),
     ("capsule.metrics", {"range": "5m"}),
+    ("snapshot.create", {"name": "s"}),
     ("exec.run", {"cmd": "true"}), ("file.read", {"path": "/f"}),
     ("file.write", {"path": "/f", "text": "x"}), ("file.list", {"path": "/"}),
     ("file.stat", {"path": "/f"}), ("file.mkdir", {"path": "/d"}),

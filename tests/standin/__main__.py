@@ -96,6 +96,9 @@ def add_capsule_options(parser):
                        "besides /usr, /etc and the like; may be repeated")
     group.add_argument("--create-delay", type=float, default=0, metavar="S",
                        help="how long a create takes (default 0)")
+    group.add_argument("--snapshot-overwrite", action="store_true",
+                       help="know ?overwrite=true, which current servers "
+                       "ignore")
     group.add_argument("--pause-check", type=float, default=2, metavar="S",
                        help="how often inactivity is looked for "
                        "(default %(default)s)")

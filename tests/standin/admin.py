@@ -64,6 +64,7 @@ def settings_answer(state):
         "create_delay": state.settings.create_delay,
         "pause_check": state.settings.pause_check,
         "jwt_ttl": state.accounts.jwt_ttl,
+        "snapshot_overwrite": state.settings.snapshot_overwrite,
     }
 
 
@@ -73,7 +74,11 @@ async def change_settings(request):
     old = settings_answer(state)
     if set(body) - set(old):
         raise invalid("settings are: " + ", ".join(old))
+    overwrite = old.pop("snapshot_overwrite")
+    if "snapshot_overwrite" in body:
+        overwrite = fields.boolean(body, "snapshot_overwrite")
     new = {name: number(body, name, value) for name, value in old.items()}
+    state.settings.snapshot_overwrite = overwrite
     state.settings.create_delay = new["create_delay"]
     state.settings.pause_check = new["pause_check"]
     state.accounts.jwt_ttl = new["jwt_ttl"]

@@ -2,7 +2,7 @@
 from aiohttp import web
 
 from . import (admin, auth, capsules, exec, faults, files, hosts, keys,
-               metrics, openapi, processes)
+               metrics, openapi, processes, snapshots)
 from .errors import ApiError, Dropped, error_response
 from .hangup import ClientGone
 from .route import NONE
@@ -14,7 +14,7 @@ GONE = 499  # never sent: stands for an answer nobody is there to get
 ROUTES = [
     *openapi.ROUTES, *auth.ROUTES, *metrics.ROUTES, *capsules.ROUTES,
     *exec.ROUTES, *processes.ROUTES, *files.ROUTES, *hosts.ROUTES,
-    *keys.ROUTES,
+    *keys.ROUTES, *snapshots.ROUTES,
 ]
 
 

@@ -136,3 +136,79 @@ def test_tags(people, host):
     assert people("POST", path, {}).status == 400
     assert people("GET", f"/v1/hosts/{NO_HOST}/tags").status == 404
     assert people("GET", "/v1/hosts/x/tags").status == 400
+
+
+# ---- snapshots ----
+
+@pytest.fixture
+def overwriting(server):
+    server.admin("POST", "/settings", {"snapshot_overwrite": True})
+    yield server
+    server.admin("POST", "/settings", {"snapshot_overwrite": False})
+
+
+def names(server, query="", **kwargs):
+    return [t["name"] for t in server.call("GET", "/v1/snapshots" + query, **kwargs).json]
+
+
+def test_a_snapshot_pauses(server):
+    capsule = server.create(vcpus=2, memory_mb=256)
+    made = server.call("POST", "/v1/snapshots", {"sandbox_id": capsule, "name": "snap.1"})
+    assert made.status == 201
+    row = made.json
+    assert (row["name"], row["type"], row["vcpus"], row["memory_mb"], row["platform"]) == (
+        "snap.1", "snapshot", 2, 256, False)
+    assert row["size_bytes"] > 0 and row["created_at"]
+    assert server.capsule(capsule)["status"] == "paused"
+    unnamed = server.call("POST", "/v1/snapshots", {"sandbox_id": capsule})
+    assert unnamed.status == 201 and unnamed.json["name"]
+    assert names(server, "?type=snapshot")[:2] == [unnamed.json["name"], "snap.1"]
+    assert "minimal" in names(server, "?type=base") and "snap.1" not in names(server, "?type=base")
+    assert {"minimal", "snap.1"} <= set(names(server))
+    assert server.call("GET", "/v1/snapshots?type=x").status == 400
+    # Another team has names of its own.
+    assert "snap.1" not in names(server, "?type=snapshot", key=KEYS[1])
+    assert server.call("POST", "/v1/capsules", {"template": "snap.1"}, key=KEYS[1]).status == 404
+    assert server.call("DELETE", "/v1/snapshots/snap.1", key=KEYS[1]).status == 404
+    other = server.call("POST", "/v1/capsules", {"template": "snap.1"}).json
+    assert (other["vcpus"], other["memory_mb"]) == (2, 256)
+    for name in ("snap.1", unnamed.json["name"]):
+        assert server.call("DELETE", "/v1/snapshots/" + name).status == 204
+        assert server.call("DELETE", "/v1/snapshots/" + name).status == 404
+    for number in (capsule, other["id"]):
+        server.call("DELETE", "/v1/capsules/" + number)
+
+
+def test_a_name_is_taken(server, capsule):
+    body = {"sandbox_id": capsule, "name": "taken"}
+    assert server.call("POST", "/v1/snapshots", body).status == 201
+    for query in ("", "?overwrite=true"):
+        answer = server.call("POST", "/v1/snapshots" + query, body)
+        assert (answer.status, answer.code) == (409, "template_name_taken")
+    assert server.call("DELETE", "/v1/snapshots/taken").status == 204
+
+
+def test_a_server_that_overwrites(overwriting, capsule):
+    body = {"sandbox_id": capsule, "name": "taken"}
+    assert overwriting.call("POST", "/v1/snapshots", body).status == 201
+    assert overwriting.call("POST", "/v1/snapshots", body).code == "template_name_taken"
+    assert overwriting.call("POST", "/v1/snapshots?overwrite=true", body).status == 201
+    assert names(overwriting).count("taken") == 1
+    overwriting.call("DELETE", "/v1/snapshots/taken")
+
+
+def test_snapshot_refusals(server, capsule):
+    for body, status, code in (
+            ({"sandbox_id": capsule, "name": "minimal"}, 409, "name_reserved"),
+            ({"sandbox_id": capsule, "name": "../x"}, 400, "invalid_request"),
+            ({"sandbox_id": UNKNOWN}, 404, "not_found"),
+            ({"sandbox_id": "x"}, 400, "invalid_request"), ({}, 400, "invalid_request")):
+        answer = server.call("POST", "/v1/snapshots", body)
+        assert (answer.status, answer.code) == (status, code)
+    assert server.call("DELETE", "/v1/snapshots/minimal").status == 403
+    assert server.capsule(capsule)["status"] == "running"
+    body = {"sandbox_id": capsule}
+    server.admin("POST", "/capsules/" + capsule, {"pause_fails": True})
+    assert server.call("POST", "/v1/snapshots", body).code == "agent_error"
+    server.admin("POST", "/capsules/" + capsule, {"status": "missing"})
+    assert server.call("POST", "/v1/snapshots", body).code == "invalid_state"

@@ -93,6 +93,29 @@ keys_take_a_token(void **state)
 	    api_key_delete(KEY), AUTH_TOKEN, "DELETE", "/v1/api-keys/" KEY, "");
 }
 
+static void
+snapshots_are_asked_for_as_documented(void **state)
+{
+	enum upstream_auth any = AUTH_KEY_OR_TOKEN;
+	struct upstream_request *r;
+
+	(void)state;
+	expect(api_snapshot_list(NULL), any, "GET", "/v1/snapshots", "");
+	expect(api_snapshot_list("base"), any, "GET", "/v1/snapshots?type=base",
+	    "");
+	expect(api_snapshot_delete("a.b-c"), any, "DELETE",
+	    "/v1/snapshots/a.b-c", "");
+	expect(api_snapshot_create(CL, NULL, false), any, "POST",
+	    "/v1/snapshots", "{\"sandbox_id\":\"" CL "\"}");
+	expect(api_snapshot_create(CL, "s1", true), any, "POST",
+	    "/v1/snapshots?overwrite=true",
+	    "{\"sandbox_id\":\"" CL "\",\"name\":\"s1\"}");
+	r = api_snapshot_create(CL, NULL, false);
+	assert_true(r->slow);
+	assert_true(r->timeout_ms >= 5 * 60 * 1000);
+	upstream_request_free(r);
+}
+
 int
 main(void)
 {
@@ -100,6 +123,7 @@ main(void)
 		cmocka_unit_test(figures_are_asked_for_as_documented),
 		cmocka_unit_test(hosts_take_a_token),
 		cmocka_unit_test(keys_take_a_token),
+		cmocka_unit_test(snapshots_are_asked_for_as_documented),
 	};
 
 	return cmocka_run_group_tests_name("api_team", tests, NULL, NULL);

@@ -140,14 +140,16 @@ access_classes_are_as_designed(void **state)
 {
 	static const char *const admin[] = { "daemon.reload", "daemon.shutdown",
 		"auth.login", "auth.set", "auth.logout", "capsule.stats",
-		"capsule.usage", "host.create", "host.list", "host.get",
-		"host.delete", "host.delete_preview", "host.regenerate_token",
-		"host.list_tags", "host.add_tag", "host.remove_tag",
-		"key.create", "key.list", "key.delete", "api.request" };
+		"capsule.usage", "snapshot.delete", "host.create", "host.list",
+		"host.get", "host.delete", "host.delete_preview",
+		"host.regenerate_token", "host.list_tags", "host.add_tag",
+		"host.remove_tag", "key.create", "key.list", "key.delete",
+		"api.request" };
 	static const char *const read[] = { "daemon.hello", "daemon.status",
 		"daemon.metrics", "daemon.events", "auth.status",
 		"capsule.list", "capsule.get", "capsule.wait",
-		"capsule.metrics", "rpc.discover", "call.cancel", "call.end" };
+		"capsule.metrics", "snapshot.list", "rpc.discover",
+		"call.cancel", "call.end" };
 	enum access wanted;
 	size_t j;
 	int i;
@@ -178,6 +180,8 @@ a_create_is_never_hung_up_on(void **state)
 	(void)state;
 	assert_int_equal(method("capsule.create")->hangup, HANGUP_FINISH);
 	assert_int_equal(method("capsule.destroy")->hangup, HANGUP_FINISH);
+	/* Between a delete and what is to replace it. */
+	assert_int_equal(method("snapshot.create")->hangup, HANGUP_FINISH);
 	assert_int_equal(method("exec.run")->hangup, HANGUP_ABORT);
 	assert_string_equal(hangup_name(HANGUP_FINISH), "finish");
 	assert_string_equal(hangup_name(HANGUP_ABORT), "abort");
@@ -484,6 +488,19 @@ ids_are_of_their_kind(void **state)
 }
 
 static void
+names_can_stand_in_a_path(void **state)
+{
+	(void)state;
+	assert_params("snapshot.delete", "{\"name\":\"a.b-c_D\"}", NULL);
+	assert_params("snapshot.delete", "{\"name\":\"..\"}", "name");
+	assert_params("snapshot.delete", "{\"name\":\"a/b\"}", "name");
+	assert_params("snapshot.delete", "{\"name\":\"\"}", "name");
+	assert_params(
+	    "snapshot.create", "{\"capsule\":\"c\",\"name\":\"a b\"}", "name");
+	assert_params("snapshot.list", "{\"type\":\"all\"}", "type");
+}
+
+static void
 dates_are_days(void **state)
 {
 	(void)state;
@@ -609,6 +626,9 @@ openrpc_schemas_state_the_limits(void **state)
 	assert_schema(doc, "capsule.wait", "status",
 	    "{\"type\":\"string\","
 	    "\"enum\":[\"running\",\"paused\",\"stopped\"]}");
+	assert_schema(doc, "snapshot.create", "name",
+	    "{\"type\":\"string\",\"pattern\":"
+	    "\"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$\"}");
 	assert_schema(doc, "host.get", "host",
 	    "{\"type\":\"string\",\"pattern\":\"^host-[0-9a-z]{25}$\"}");
 	assert_schema(doc, "capsule.usage", "from",
@@ -642,6 +662,7 @@ main(void)
 		cmocka_unit_test(arrays_of_strings_are_bounded),
 		cmocka_unit_test(maps_of_strings_are_bounded),
 		cmocka_unit_test(ids_are_of_their_kind),
+		cmocka_unit_test(names_can_stand_in_a_path),
 		cmocka_unit_test(dates_are_days),
 		cmocka_unit_test(faults_speak_of_the_parameter),
 		cmocka_unit_test(openrpc_describes_every_method),
