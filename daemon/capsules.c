@@ -502,8 +502,12 @@ paused(void *arg, const char *text, size_t len, struct rpc_error *e)
 	struct capsule *c = op->target.capsule;
 
 	op->query = NULL;
-	if (e == NULL && c != NULL)
+	if (e == NULL && c != NULL) {
+		/* A look at it meanwhile may have found it running still. */
+		if (!c->row.paused_by_hand)
+			set_paused_by_hand(op, true, NULL);
 		capsule_note(c, "paused");
+	}
 	/* After a lost answer it may sleep: it was asked for by hand. */
 	if (e != NULL && e->kind != RPC_OUTCOME_UNKNOWN && c != NULL &&
 	    c->row.paused_by_hand != op->was_by_hand)

@@ -247,6 +247,25 @@ pausing_by_hand_is_remembered(void **state)
 	told_clear(&t);
 }
 
+/* Its memory goes to disk for a minute, and so long a list shows it running. */
+static void
+a_look_while_it_is_paused_changes_nothing(void **state)
+{
+	struct rig *r = *state;
+	struct told t = { 0 };
+
+	rig_capsule(r, ID_A);
+	capsules_pause(r->capsules, RIG_UID, ID_A, tell, &t);
+	rig_sync(r);
+	list(r, "{}", "[" SHOW(ID_A, "running") "]");
+	fake_upstream_answer(r->upstream, 0, 200, SHOW(ID_A, "paused"));
+	assert_int_equal(t.kind, RPC_OK);
+	assert_true(tracker_first(r->tracker)->row.paused_by_hand);
+	rig_restart(r);
+	assert_true(tracker_first(r->tracker)->row.paused_by_hand);
+	told_clear(&t);
+}
+
 static void
 a_ping_counts_as_activity(void **state)
 {
@@ -360,6 +379,7 @@ main(void)
 		TEST(one_made_elsewhere_is_reached_by_its_full_id),
 		TEST(an_answer_that_shows_no_capsule_is_an_error),
 		TEST(pausing_by_hand_is_remembered),
+		TEST(a_look_while_it_is_paused_changes_nothing),
 		TEST(a_ping_counts_as_activity),
 		TEST(destroying_ends_the_row),
 		TEST(a_lost_create_is_forgotten_by_hand),
