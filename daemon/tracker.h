@@ -5,6 +5,7 @@
 #ifndef DAEMON_TRACKER_H
 #define DAEMON_TRACKER_H
 
+#include "daemon/hash.h"
 #include "daemon/loop.h"
 #include "daemon/store.h"
 #include "proto/queue.h"
@@ -28,6 +29,7 @@ struct capsule {
 	int refs;
 	bool forgotten; /* no longer in the tracker */
 	bool dirty;     /* the store lacks the last change */
+	struct hash_entry by_id, by_record, by_name;
 
 	/* keepalive.c */
 	int holds;           /* calls that use it now */
