@@ -93,13 +93,13 @@ api_capsule_list(void)
 struct upstream_request *
 api_capsule_get(const char *id)
 {
-	return upstream_request_new("GET", xasprintf("/v1/capsules/%s", id));
+	return upstream_request_new("GET", xjoin("/v1/capsules/", id, ""));
 }
 
 struct upstream_request *
 api_capsule_destroy(const char *id)
 {
-	return upstream_request_new("DELETE", xasprintf("/v1/capsules/%s", id));
+	return upstream_request_new("DELETE", xjoin("/v1/capsules/", id, ""));
 }
 
 struct upstream_request *
@@ -192,7 +192,7 @@ api_exec(const char *id, const struct api_command *c)
 	jx_add_str(o, "cmd", wrapped ? "/bin/sh" : c->cmd);
 	jx_add(o, "args", args);
 	jx_add_int(o, "timeout_sec", c->timeout_s);
-	r = post_json(xasprintf("/v1/capsules/%s/exec", id), o);
+	r = post_json(xjoin("/v1/capsules/", id, "/exec"), o);
 	r->timeout_ms = (uint64_t)c->timeout_s * 1000 + EXEC_SLACK_MS;
 	r->max_answer = EXEC_MAX;
 	r->slow = true;
@@ -255,7 +255,7 @@ api_file_write(const char *id, const struct api_upload *u)
 	struct upstream_request *r;
 
 	r = upstream_request_new(
-	    "POST", xasprintf("/v1/capsules/%s/files/stream/write", id));
+	    "POST", xjoin("/v1/capsules/", id, "/files/stream/write"));
 	r->content_type = u->content_type;
 	return r;
 }

@@ -409,6 +409,21 @@ calls_total(const struct calls *all)
 	return all->total;
 }
 
+/* "r" and the number, by hand: it is of every call. */
+static void
+name_request(char name[REQUEST_NAME_MAX], uint64_t number)
+{
+	char digits[REQUEST_NAME_MAX], *p = digits + sizeof(digits);
+
+	*--p = '\0';
+	do {
+		*--p = (char)('0' + number % 10);
+		number /= 10;
+	} while (number > 0 && p > digits + 1);
+	*--p = 'r';
+	memcpy(name, p, (size_t)(digits + sizeof(digits) - p));
+}
+
 struct call *
 call_new(struct calls *all, const struct services *svc, struct peer *p,
     struct client_calls *cc)
@@ -424,7 +439,7 @@ call_new(struct calls *all, const struct services *svc, struct peer *p,
 		c->fds[i] = -1;
 	all->total++;
 	all->in_flight++;
-	snprintf(c->request, sizeof(c->request), "r%ju", (uintmax_t)all->total);
+	name_request(c->request, all->total);
 	TAILQ_INSERT_TAIL(&cc->list, c, entry);
 	cc->count++;
 	return c;

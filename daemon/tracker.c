@@ -340,6 +340,8 @@ tracker_resolve(
 	matches = begun_by(t, uid, ref, &match);
 	if (matches == 1 && strlen(ref) >= PREFIX_MIN)
 		return match;
+	if (ret == NULL)
+		return NULL;
 	if (matches > 1 && strlen(ref) >= PREFIX_MIN)
 		rpc_error_set(ret, RPC_AMBIGUOUS,
 		    "%s is the beginning of %d capsules' IDs; give more of it",

@@ -62,8 +62,8 @@ struct capsule *tracker_by_key(struct tracker *t, uid_t uid, const char *key);
 
 /*
  * What a person wrote: a name, a record ID, an ID or a prefix of one that fits
- * a single capsule of that user. NULL with *ret set to RPC_NOT_FOUND or
- * RPC_AMBIGUOUS.
+ * a single capsule of that user. NULL with *ret, unless that is NULL, set to
+ * RPC_NOT_FOUND or RPC_AMBIGUOUS.
  */
 struct capsule *tracker_resolve(
     struct tracker *t, uid_t uid, const char *ref, struct rpc_error *ret);

@@ -128,9 +128,9 @@ static const struct param call_cancel_params[] = {
 /* clang-format on */
 
 static const struct method table[METHOD_COUNT] = {
-#define METHOD(sym, name, access, hangup, fds, summary, result)        \
-	[METHOD_##sym] = { name, access, hangup, fds, summary, result, \
-		sym##_params },
+#define METHOD(sym, name, access, hangup, fds, summary, result)         \
+	[METHOD_##sym] = { name, sizeof(name) - 1, access, hangup, fds, \
+		summary, result, sym##_params },
 #include "proto/methods.def"
 #undef METHOD
 };
@@ -144,10 +144,12 @@ method_by_id(enum method_id id)
 enum method_id
 method_by_name(const char *name)
 {
+	size_t n = strlen(name);
 	int i;
 
 	for (i = 0; i < METHOD_COUNT; i++)
-		if (strcmp(table[i].name, name) == 0)
+		if (table[i].name_len == n &&
+		    memcmp(table[i].name, name, n) == 0)
 			break;
 	return (enum method_id)i;
 }
