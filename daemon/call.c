@@ -166,18 +166,25 @@ deliver(struct call *c, struct buf *line, int printed)
 static void
 emit_call(const struct call *c, const struct rpc_error *e)
 {
-	struct json_object *o = json_object_new_object();
 	const char *capsule = jx_str(c->params, "capsule");
+	struct json_out o;
+	struct buf b;
 
-	jx_add_str(o, "method", c->method->name);
-	jx_add_str(o, "request", c->request);
-	jx_add_int(o, "pid", c->pid);
-	jx_add_int(o, "ms", (int64_t)(now_ms() - c->started_ms));
+	buf_init(&b, LIMIT_REQUEST_LINE);
+	json_out_init(&o, &b);
+	json_out_object(&o, NULL);
+	json_out_str(&o, "method", c->method->name);
+	json_out_str(&o, "request", c->request);
+	json_out_int(&o, "pid", c->pid);
+	json_out_int(&o, "ms", (int64_t)(now_ms() - c->started_ms));
 	if (capsule != NULL)
-		jx_add_str(o, "capsule", capsule);
+		json_out_str(&o, "capsule", capsule);
 	if (e != NULL)
-		jx_add_str(o, "error", rpc_error_row(e->kind)->name);
-	events_emit(c->svc->events, "call", c->uid, o);
+		json_out_str(&o, "error", rpc_error_row(e->kind)->name);
+	json_out_end_object(&o);
+	if (o.error == 0)
+		events_emit_text(c->svc->events, "call", c->uid, &b);
+	buf_release(&b);
 }
 
 static void
