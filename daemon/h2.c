@@ -96,7 +96,7 @@ static bool
 is_idle_frame(const nghttp2_frame *f)
 {
 	if (f->hd.type == NGHTTP2_DATA)
-		return f->hd.length == 0 &&
+		return f->hd.length <= f->data.padlen &&
 		       !(f->hd.flags & NGHTTP2_FLAG_END_STREAM);
 	return f->hd.type != NGHTTP2_HEADERS;
 }
