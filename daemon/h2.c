@@ -189,7 +189,6 @@ drain_out(struct h2 *h)
 {
 	ssize_t n;
 
-	h->offered = h->queued;
 	while (h->out_sent < h->out_len) {
 		n = conn_send(
 		    h->conn, h->out + h->out_sent, h->out_len - h->out_sent);

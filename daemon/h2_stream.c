@@ -19,13 +19,14 @@ h2_outcome(const struct h2_stream *s)
 {
 	/*
 	 * A request can be carried out only once its body is there, of which
-	 * we know the first byte's place in what was sent.
+	 * we know the first byte's place in what was sent. What is queued
+	 * counts: it is written even if its stream ends meanwhile.
 	 */
 	uint64_t at = s->has_body ? s->body_at : s->head_at;
 
 	if (s->headers_came)
 		return HTTP_UNKNOWN;
-	if (s->session == NULL || s->session->offered <= at)
+	if (s->session == NULL || s->session->queued <= at)
 		return HTTP_NOT_SENT;
 	return HTTP_UNKNOWN;
 }
