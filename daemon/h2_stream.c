@@ -12,6 +12,8 @@
 #define HEADERS_MAX 16 /* of a request, with those of our own */
 #define INTERIM_MAX 32 /* 1xx before an answer */
 
+#define BROKEN_RULES "the server's answer breaks the rules of HTTP/2"
+
 /* ---- results ---- */
 
 enum http_outcome
@@ -66,6 +68,8 @@ failed(struct h2_stream *s, enum http_outcome outcome, enum rpc_errno error,
 {
 	s->result.outcome = outcome;
 	s->result.error = error;
+	if (!s->headers_came)
+		s->result.status = 0; /* of headers that broke off */
 	snprintf(s->result.why, sizeof(s->result.why), "%s", why);
 	finish(s);
 }
@@ -94,6 +98,8 @@ explain_fault(const struct h2_stream *s, char *why, size_t n)
 		snprintf(why, n,
 		    "the answer's headers are larger than %d bytes",
 		    H2_HEADER_BYTES_MAX);
+	else if (s->fault == RPC_BAD_ANSWER && s->interim <= INTERIM_MAX)
+		snprintf(why, n, "%s", BROKEN_RULES);
 	else if (s->fault == RPC_BAD_ANSWER)
 		snprintf(why, n,
 		    "the server announces an answer again and "
@@ -263,9 +269,11 @@ headers_end(struct h2_stream *s)
 	s->headers_came = s->result.status >= 200;
 	if (s->headers_came)
 		return;
-	s->result.status = 0;
-	if (++s->interim > INTERIM_MAX)
+	/* nghttp2 takes any three digits for a status. */
+	if (s->result.status < 100 || ++s->interim > INTERIM_MAX)
 		refuse_answer(s, RPC_BAD_ANSWER);
+	s->result.status = 0;
+	s->result.content_type[0] = '\0';
 }
 
 static void
@@ -292,8 +300,7 @@ closed_early(struct h2_stream *s, uint32_t code)
 		return;
 	}
 	if (!s->reset_by_server) {
-		failed(s, HTTP_UNKNOWN, RPC_BAD_ANSWER,
-		    "the server's answer breaks the rules of HTTP/2");
+		failed(s, HTTP_UNKNOWN, RPC_BAD_ANSWER, BROKEN_RULES);
 		return;
 	}
 	snprintf(why, sizeof(why), "the server reset the stream: %s",
