@@ -44,11 +44,14 @@ tell(struct h2 *h)
 	h->changed(h->arg);
 }
 
-/* The connection is no more, and with it what was under way on it. */
+/*
+ * The connection is no more, and with it what was under way on it; but for
+ * whole answers, which wait for their sinks alone.
+ */
 static void
 die(struct h2 *h, const char *why)
 {
-	struct h2_stream *s;
+	struct h2_stream *s, *next;
 
 	if (h->state == H2_CLOSED)
 		return;
@@ -58,8 +61,9 @@ die(struct h2 *h, const char *why)
 	    h->streams);
 	h->state = H2_CLOSED;
 	h->news = true;
-	while ((s = TAILQ_FIRST(&h->busy)) != NULL)
-		h2_stream_broke_off(s, h->why);
+	TAILQ_FOREACH_SAFE(s, &h->busy, entry, next)
+		if (!s->whole)
+			h2_stream_broke_off(s, h->why);
 	later_cancel(h->shared->loop, &h->flush);
 	later_cancel(h->shared->loop, &h->more);
 	timer_set(h->tick, -1);
@@ -215,7 +219,7 @@ drain_out(struct h2 *h)
 static void
 close_if_over(struct h2 *h)
 {
-	if (h->state == H2_DRAINING && h->streams == 0 && TAILQ_EMPTY(&h->busy))
+	if (h->state == H2_DRAINING && h->streams == 0)
 		die(h, "it was retired");
 	else if (!nghttp2_session_want_read(h->ng) &&
 		 !nghttp2_session_want_write(h->ng))
@@ -247,14 +251,15 @@ flush_due(void *arg)
 	/* The last words of one that is retired. */
 	if (h->state == H2_DRAINING && h->streams == 0)
 		nghttp2_session_terminate_session(h->ng, NGHTTP2_NO_ERROR);
-	send_all(h);
+	if (h->state != H2_CLOSED)
+		send_all(h);
 	tell(h);
 }
 
 void
 h2_flush(struct h2 *h)
 {
-	if (h->ng != NULL && h->state != H2_CLOSED)
+	if (h->ng != NULL)
 		loop_later(h->shared->loop, &h->flush);
 }
 
@@ -422,6 +427,9 @@ h2_free(struct h2 *h)
 enum h2_state
 h2_state(const struct h2 *h)
 {
+	/* Answers that are held are still to be told. */
+	if (h->state == H2_CLOSED && !TAILQ_EMPTY(&h->busy))
+		return H2_DRAINING;
 	return h->state;
 }
 

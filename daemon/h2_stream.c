@@ -546,6 +546,7 @@ h2_reset(struct h2_stream *s)
 	}
 	buf_release(&s->held);
 	s->session = NULL;
+	h->news = true;
 	h2_flush(h);
 }
 
