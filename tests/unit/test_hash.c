@@ -93,6 +93,7 @@ each_byte_counts_and_so_does_the_seed(void **state)
 	size_t n, i;
 
 	(void)state;
+	assert_true(hash_text("\0", 1, 0) != hash_text("", 0, 0));
 	for (n = 0; n < sizeof(text); n++) {
 		value = hash_text(text, n, 0);
 		assert_true(hash_text(text, n, 1) != value);
