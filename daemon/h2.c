@@ -459,7 +459,8 @@ h2_room(const struct h2 *h, bool slow)
 bool
 h2_used_lately(const struct h2 *h)
 {
-	return h->streams > 0 || now_ms() - h->used_ms < LATELY_MS;
+	return h->proven &&
+	       (h->streams > 0 || now_ms() - h->used_ms < LATELY_MS);
 }
 
 void

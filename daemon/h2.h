@@ -82,6 +82,7 @@ const struct h2_refusal *h2_refusal(const struct h2 *h);
 
 /* How many more streams it takes now; those that may take long get less. */
 int h2_room(const struct h2 *h, bool slow);
+/* Whether it has brought an answer, and may have to bring more. */
 bool h2_used_lately(const struct h2 *h);
 
 /* Only with room. The request is sent at the end of the turn. */

@@ -26,6 +26,7 @@ struct h2 {
 	enum h2_state state;
 	struct h2_refusal refusal;
 	bool greeted; /* by the server's SETTINGS */
+	bool proven;  /* it has brought an answer */
 	struct conn *conn;
 	nghttp2_session *ng;
 	struct h2_stream_list busy, ended;

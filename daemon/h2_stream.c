@@ -55,6 +55,7 @@ answered(struct h2_stream *s)
 	struct h2 *h = s->session;
 
 	s->result.outcome = HTTP_ANSWERED;
+	h->proven = true;
 	finish(s);
 	/* The server has said all before it has read all. */
 	if (s->id > 0 && (s->body_left > 0 || s->source != NULL))
