@@ -283,9 +283,8 @@ retry(struct flight *f, const struct http_result *r)
 
 /* Nothing was sent: that was no attempt. */
 static void
-use_http1(struct flight *f)
+launch_again(struct flight *f)
 {
-	f->up->http1_until_ms = now_ms() + HTTP1_MS;
 	f->exchange = NULL;
 	f->attempts--;
 	flight_launch(f);
@@ -303,8 +302,10 @@ exchange_done(void *arg, struct http_result *r)
 		.why = r->why,
 	};
 
-	if (r->want_http1) {
-		use_http1(f);
+	if (r->want_http1)
+		f->up->http1_until_ms = now_ms() + HTTP1_MS;
+	if (r->want_http1 || r->renewed) {
+		launch_again(f);
 		return;
 	}
 	note_result(f, r);
