@@ -498,10 +498,13 @@ a_goaway_before_the_end_is_no_promise(void **state)
 {
 	struct h2_bed *b = *state;
 	struct h2_call *c = h2_bed_get(b);
+	int changes;
 
 	h2_bed_run(b);
+	changes = b->changes;
 	h2_peer_goaway(&b->peer, INT32_MAX, NGHTTP2_ENHANCE_YOUR_CALM);
 	h2_bed_run(b);
+	assert_int_equal(b->changes, changes + 1);
 	assert_int_equal(c->ended, 0);
 	fake_conn_end(b->conn, 0);
 	h2_bed_run(b);
@@ -793,6 +796,19 @@ answers_begin_the_count_anew(void **state)
 	assert_int_equal(h2_state(b->h2), H2_OPEN);
 }
 
+/* A server that says little, over a long time, floods nobody. */
+static void
+time_begins_the_count_anew(void **state)
+{
+	struct h2_bed *b = *state;
+
+	begin_answer(b);
+	flood(b, priority, FLOOD - 10);
+	h2_bed_wait(b, H2_BED_PING_MS);
+	flood(b, priority, FLOOD - 10);
+	assert_int_equal(h2_state(b->h2), H2_OPEN);
+}
+
 /* Extensions may come (RFC 9113, 5.5), and are not ours. */
 static void
 unknown_frames_are_passed_over(void **state)
@@ -865,6 +881,7 @@ main(void)
 		OPEN(an_old_one_is_retired),
 		cmocka_unit_test(frames_that_bring_nothing_are_counted),
 		OPEN(answers_begin_the_count_anew),
+		OPEN(time_begins_the_count_anew),
 		OPEN(unknown_frames_are_passed_over),
 		OPEN(a_flood_of_pings_ends_it),
 	};

@@ -261,6 +261,29 @@ an_answer_may_come_before_the_body_is_sent(void **state)
 	assert_int_equal(h2_room(b->h2, false), 100);
 }
 
+/* Nothing of the body was offered, but the server has begun to say something.
+ */
+static void
+an_answer_that_begins_makes_it_unknown(void **state)
+{
+	struct h2_bed *b = *state;
+	struct h2_call *c, *d;
+
+	narrow(b, 0);
+	c = h2_bed_post(b, "{}", 2);
+	d = h2_bed_post(b, "{}", 2);
+	h2_bed_run(b);
+	h2_peer_head(&b->peer, 0, 200, "", false);
+	h2_peer_head(&b->peer, 1, 200, "", false);
+	h2_bed_run(b);
+	h2_peer_reset(&b->peer, 0, NGHTTP2_INTERNAL_ERROR);
+	h2_bed_run(b);
+	expect(c, HTTP_UNKNOWN, RPC_TRUNCATED);
+	fake_conn_end(b->conn, 0);
+	h2_bed_run(b);
+	expect(d, HTTP_UNKNOWN, RPC_TRUNCATED);
+}
+
 /* ---- resets by the server ---- */
 
 static void
@@ -1288,6 +1311,7 @@ main(void)
 		OPEN(headers_alone_are_no_request),
 		cmocka_unit_test(a_whole_answer_counts_and_a_part_does_not),
 		OPEN(an_answer_may_come_before_the_body_is_sent),
+		OPEN(an_answer_that_begins_makes_it_unknown),
 		OPEN(a_refused_stream_was_not_processed),
 		OPEN(refused_after_the_headers_is_no_refusal),
 		OPEN(any_other_reset_leaves_it_unknown),

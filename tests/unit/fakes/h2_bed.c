@@ -13,11 +13,21 @@
 #define STEP_MS  1000 /* in which a peer answers, when time goes on */
 
 static void
+must(bool ok, const char *what)
+{
+	if (ok)
+		return;
+	fprintf(stderr, "HTTP/2 bed: %s\n", what);
+	abort();
+}
+
+static void
 changed(void *arg)
 {
 	struct h2_bed *b = arg;
 
 	b->changes++;
+	b->room = h2_room(b->h2, false);
 }
 
 static void
@@ -27,6 +37,7 @@ ended(struct h2_stream *s)
 	    (struct h2_call *)(uintptr_t)((char *)s -
 					  offsetof(struct h2_call, stream));
 
+	must(s->session == NULL, "it is told of, and busy still");
 	c->ended++;
 	c->place = ++c->bed->told;
 	if (c->then != NULL)
@@ -76,6 +87,7 @@ h2_bed_run(struct h2_bed *b)
 	do
 		fake_loop_settle(b->loop);
 	while (h2_peer_pump(&b->peer));
+	must(h2_room(b->h2, false) <= b->room, "nobody was told of the room");
 }
 
 void
@@ -95,8 +107,7 @@ h2_bed_start(struct h2_bed *b, const struct http_request *r)
 {
 	struct h2_call *c = &b->calls[b->count++];
 
-	if (b->count > H2_BED_CALLS)
-		abort();
+	must(b->count <= H2_BED_CALLS, "too many calls");
 	c->bed = b;
 	c->stream.ended = ended;
 	buf_init(&c->stream.result.body, r->max_body ? r->max_body : MAX_BODY);

@@ -32,6 +32,7 @@ struct h2_bed {
 	struct fake_conn *conn;
 	struct h2_peer peer;
 	int changes;
+	int room; /* when it was told of a change last */
 	struct h2_call calls[H2_BED_CALLS];
 	int count, told;
 };
@@ -43,7 +44,10 @@ void h2_bed_release(struct h2_bed *b);
 /* The connection stands, and both ends have said their SETTINGS. */
 void h2_bed_open(struct h2_bed *b);
 
-/* Until nobody has anything to say. */
+/*
+ * Until nobody has anything to say. The program ends if there is more room then
+ * than anybody was told of.
+ */
 void h2_bed_run(struct h2_bed *b);
 /* The same, and the time goes on by so much. */
 void h2_bed_wait(struct h2_bed *b, uint64_t ms);
