@@ -436,7 +436,9 @@ h2_state(const struct h2 *h)
 const struct h2_refusal *
 h2_refusal(const struct h2 *h)
 {
-	return h->state == H2_CLOSED && !h->greeted ? &h->refusal : NULL;
+	if (h->state != H2_CLOSED || h->retired || (h->greeted && h->carried))
+		return NULL;
+	return &h->refusal;
 }
 
 int
@@ -466,6 +468,7 @@ h2_used_lately(const struct h2 *h)
 void
 h2_retire(struct h2 *h)
 {
+	h->retired = true;
 	drain(h);
 	h2_flush(h);
 }

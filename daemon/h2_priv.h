@@ -27,6 +27,8 @@ struct h2 {
 	struct h2_refusal refusal;
 	bool greeted; /* by the server's SETTINGS */
 	bool proven;  /* it has brought an answer */
+	bool carried; /* a request, at least one */
+	bool retired; /* its end is our wish */
 	struct conn *conn;
 	nghttp2_session *ng;
 	struct h2_stream_list busy, ended;

@@ -523,6 +523,7 @@ h2_start(struct h2 *h, struct h2_stream *s, const struct http_request *r)
 		abort(); /* no memory: there is room, and the ids last long */
 	TAILQ_INSERT_TAIL(&h->busy, s, entry);
 	h->streams++;
+	h->carried = true;
 	h->used_ms = now_ms();
 	h2_flush(h);
 }

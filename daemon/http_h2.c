@@ -59,6 +59,7 @@ struct http_h2 {
 	struct exchange_list quick, slow; /* that wait */
 	uint64_t refused_ms;   /* a connection, at last; 0 for never */
 	uint64_t renewed_upto; /* exchanges up to this one wait no more */
+	struct timer *again;   /* when one that was refused may be tried */
 	struct later pump;
 	struct http_stats stats;
 };
@@ -288,12 +289,15 @@ connect_if_wanted(struct http_h2 *h, bool wanted)
 {
 	bool connecting;
 	int n = count_usable(h, &connecting);
+	uint64_t since = now_ms() - h->refused_ms;
 
 	if (!wanted || connecting || n >= h->max_connections)
 		return;
-	if (n > 0 && h->refused_ms != 0 &&
-	    now_ms() - h->refused_ms < REFUSED_MS)
+	if (n > 0 && h->refused_ms != 0 && since < REFUSED_MS) {
+		/* Those in use may be so for hours, and bring no news. */
+		timer_set(h->again, (int64_t)(REFUSED_MS - since));
 		return;
+	}
 	slot_add(h);
 }
 
@@ -466,6 +470,7 @@ h2_transport_free(struct http *http)
 	while ((s = TAILQ_FIRST(&h->slots)) != NULL)
 		slot_free(s);
 	later_cancel(h->shared.loop, &h->pump);
+	timer_free(h->again);
 	free(h->origin);
 	free(h);
 }
@@ -510,5 +515,6 @@ http_h2_new(
 	TAILQ_INIT(&h->quick);
 	TAILQ_INIT(&h->slow);
 	later_init(&h->pump, pump_due, h);
+	h->again = timer_new(l, pump_due, h);
 	return &h->http;
 }

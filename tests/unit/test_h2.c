@@ -115,10 +115,23 @@ one_that_was_of_use_is_no_refusal(void **state)
 {
 	struct h2_bed *b = *state;
 
+	h2_bed_get(b);
+	h2_bed_run(b);
 	fake_conn_end(b->conn, -ECONNRESET);
 	h2_bed_run(b);
 	assert_int_equal(h2_state(b->h2), H2_CLOSED);
 	assert_null(h2_refusal(b->h2));
+}
+
+static void
+one_that_carried_nothing_is_refused(void **state)
+{
+	struct h2_bed *b = *state;
+
+	assert_false(h2_used_lately(b->h2));
+	fake_conn_end(b->conn, -ECONNRESET);
+	h2_bed_run(b);
+	assert_int_equal(h2_refusal(b->h2)->error, RPC_UNREACHABLE);
 }
 
 static void
@@ -852,6 +865,7 @@ main(void)
 		CONNECTING(a_connection_that_fails_says_why),
 		CONNECTING(one_that_says_no_settings_is_refused),
 		OPEN(one_that_was_of_use_is_no_refusal),
+		OPEN(one_that_carried_nothing_is_refused),
 		CONNECTING(bytes_that_are_no_http2_end_it),
 		OPEN(broken_frames_end_it),
 		OPEN(one_write_takes_what_was_asked_in_one_turn),
