@@ -92,6 +92,7 @@ goaway(struct h2 *h, const nghttp2_goaway *g)
 		    g->error_code ? nghttp2_http2_strerror(g->error_code) : "");
 	log_debug(
 	    "http2: goaway last=%d error=%u", g->last_stream_id, g->error_code);
+	h->left = true;
 	drain(h);
 }
 

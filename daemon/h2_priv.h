@@ -26,6 +26,7 @@ struct h2 {
 	enum h2_state state;
 	struct h2_refusal refusal;
 	bool greeted; /* by the server's SETTINGS */
+	bool left;    /* by the server, with a GOAWAY */
 	bool proven;  /* it has brought an answer */
 	bool carried; /* a request, at least one */
 	bool retired; /* its end is our wish */

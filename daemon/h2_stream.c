@@ -81,6 +81,7 @@ h2_stream_broke_off(struct h2_stream *s, const char *why)
 {
 	enum http_outcome outcome = h2_outcome(s);
 
+	s->result.turned_away = outcome == HTTP_NOT_SENT && s->session->left;
 	if (s->headers_came)
 		failed(s, outcome, RPC_TRUNCATED, why);
 	else if (outcome == HTTP_NOT_SENT)

@@ -165,6 +165,9 @@ note_result(struct flight *f, const struct http_result *r)
 	if (r->error == RPC_TOO_LARGE || r->error == RPC_DATA_SOCKET ||
 	    r->error == RPC_BUSY)
 		return;
+	/* Servers close connections now and then; another one will serve. */
+	if (r->turned_away && f->attempts < ATTEMPTS)
+		return;
 	note_down(u, r->why);
 	if (r->error != RPC_TIMEOUT)
 		u->timeouts_in_row = 0;

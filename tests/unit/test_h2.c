@@ -124,6 +124,25 @@ one_that_was_of_use_is_no_refusal(void **state)
 }
 
 static void
+what_it_had_not_sent_is_turned_away(void **state)
+{
+	struct h2_bed *b = *state;
+	struct h2_call *c;
+
+	h2_peer_setting(&b->peer, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, 0);
+	h2_bed_run(b);
+	c = h2_bed_get(b);
+	h2_bed_run(b);
+	/* It leaves and is gone in one breath. */
+	h2_peer_goaway(&b->peer, INT32_MAX, 0);
+	h2_peer_pump(&b->peer);
+	fake_conn_end(b->conn, 0);
+	h2_bed_run(b);
+	assert_int_equal(c->stream.result.outcome, HTTP_NOT_SENT);
+	assert_true(c->stream.result.turned_away);
+}
+
+static void
 one_that_carried_nothing_is_refused(void **state)
 {
 	struct h2_bed *b = *state;
@@ -866,6 +885,7 @@ main(void)
 		CONNECTING(one_that_says_no_settings_is_refused),
 		OPEN(one_that_was_of_use_is_no_refusal),
 		OPEN(one_that_carried_nothing_is_refused),
+		OPEN(what_it_had_not_sent_is_turned_away),
 		CONNECTING(bytes_that_are_no_http2_end_it),
 		OPEN(broken_frames_end_it),
 		OPEN(one_write_takes_what_was_asked_in_one_turn),
