@@ -185,9 +185,9 @@ test_goaway_first(void **state)
 	assert_int_equal(b->calls[0].result.error, RPC_UNREACHABLE);
 }
 
-/* What we retire says nothing of the server: those that wait go on waiting. */
+/* Those that wait are given back, and what we retire is no refusal. */
 static void
-test_retired_is_no_refusal(void **state)
+test_renewed_while_waiting(void **state)
 {
 	struct bed *b = *state;
 
@@ -195,15 +195,19 @@ test_retired_is_no_refusal(void **state)
 	run(b);
 	b->http->ops->renew(b->http);
 	run(b);
+	assert_int_equal(b->calls[0].told, 1);
+	assert_int_equal(b->calls[0].result.outcome, HTTP_NOT_SENT);
+	assert_true(b->calls[0].result.renewed);
+	start(b, 1);
 	open_conn(b, 0, 100);
 	run(b);
-	assert_int_equal(b->calls[0].told, 0);
+	assert_int_equal(b->calls[1].told, 0);
 	assert_int_equal(fake_conn_count(), 2);
 	open_conn(b, 1, 100);
 	run(b);
 	h2_peer_answer(&b->peers[1], 0, 200, "{}");
 	run(b);
-	assert_int_equal(b->calls[0].result.outcome, HTTP_ANSWERED);
+	assert_int_equal(b->calls[1].result.outcome, HTTP_ANSWERED);
 }
 
 /* ---- connections that are refused ---- */
@@ -288,7 +292,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_unused_is_not_replaced),
 		TEST(test_goaway_first),
-		TEST(test_retired_is_no_refusal),
+		TEST(test_renewed_while_waiting),
 		TEST(test_further_connection_is_tried_again),
 		TEST(test_cancel_while_all_are_told),
 	};
