@@ -38,7 +38,7 @@ struct dialer {
 	char *host; /* as in a TLS server name; "" for an address */
 	struct trust trust;
 	SSL_SESSION *session; /* of the last connection; NULL for none */
-	uint64_t session_ms;  /* when it came */
+	uint64_t session_ms;  /* when its certificates were looked at */
 	struct handshake plain;
 	char fault[256]; /* of the trust */
 };
@@ -57,8 +57,8 @@ is_same_file(const struct stat *a, const struct stat *b)
 {
 	return a->st_ino == b->st_ino && a->st_dev == b->st_dev &&
 	       a->st_size == b->st_size &&
-	       a->st_mtim.tv_sec == b->st_mtim.tv_sec &&
-	       a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
+	       a->st_ctim.tv_sec == b->st_ctim.tv_sec &&
+	       a->st_ctim.tv_nsec == b->st_ctim.tv_nsec;
 }
 
 static const char *
@@ -150,7 +150,9 @@ handshake_begins(struct handshake *h, SSL *ssl)
 		/* libcurl's choice: to free, and wipe, 17 kB a record. */
 		SSL_clear_mode(ssl, SSL_MODE_RELEASE_BUFFERS);
 	}
-	if (d->session != NULL && now_ms() - d->session_ms < SESSION_MS)
+	h->begun_ms = now_ms();
+	h->offered_ms = d->session_ms;
+	if (d->session != NULL && h->begun_ms - d->session_ms < SESSION_MS)
 		SSL_set_session(ssl, d->session);
 }
 
@@ -180,17 +182,23 @@ info_cb(const SSL *ssl, int where, int ret)
 		handshake_ends(h, ssl);
 }
 
-/* 1 means that the session is kept. */
+/*
+ * 1 means that the session is kept. Not that of a connection which began with
+ * other certificates trusted: servers hand them out at any time. One that
+ * follows from another is as old as that: nothing was looked at in between.
+ */
 static int
 session_cb(SSL *ssl, SSL_SESSION *session)
 {
-	struct handshake *h = SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
+	SSL_CTX *ctx = SSL_get_SSL_CTX(ssl);
+	struct handshake *h = SSL_CTX_get_app_data(ctx);
+	struct dialer *d = h->dialer;
 
-	if (!is_server(h->dialer, ssl))
+	if (!is_server(d, ssl) || SSL_CTX_get_cert_store(ctx) != d->trust.store)
 		return 0;
-	drop_session(h->dialer);
-	h->dialer->session = session;
-	h->dialer->session_ms = now_ms();
+	drop_session(d);
+	d->session = session;
+	d->session_ms = SSL_session_reused(ssl) ? h->offered_ms : h->begun_ms;
 	return 1;
 }
 
@@ -209,6 +217,11 @@ ssl_ctx_cb(CURL *easy, void *ssl_ctx, void *arg)
 	SSL_CTX_sess_set_new_cb(ctx, session_cb);
 	SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE |
 				  SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+	/*
+	 * HTTP/2 forbids it (RFC 9113, 9.2.1), names are not checked again, and
+	 * a write that waits for a server's half of it would spin.
+	 */
+	SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION);
 	return CURLE_OK;
 }
 
