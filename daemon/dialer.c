@@ -21,6 +21,7 @@
 #define DNS_CACHE_S    60L
 #define TCP_TIMEOUT_MS 30000
 #define SESSION_MS     3600000 /* certificates are looked at again */
+#define MESSAGES_MAX   1000    /* of a handshake, and behind it */
 
 /*
  * The certificates trusted, read from a file that is looked at before every
@@ -150,6 +151,7 @@ handshake_begins(struct handshake *h, SSL *ssl)
 		/* libcurl's choice: to free, and wipe, 17 kB a record. */
 		SSL_clear_mode(ssl, SSL_MODE_RELEASE_BUFFERS);
 	}
+	h->messages = 0;
 	h->begun_ms = now_ms();
 	h->offered_ms = d->session_ms;
 	if (d->session != NULL && h->begun_ms - d->session_ms < SESSION_MS)
@@ -180,6 +182,23 @@ info_cb(const SSL *ssl, int where, int ret)
 		handshake_begins(h, (SSL *)(uintptr_t)ssl);
 	if (where & SSL_CB_HANDSHAKE_DONE)
 		handshake_ends(h, ssl);
+}
+
+/*
+ * OpenSSL takes in any number of sessions and new keys within one read, and
+ * the loop would wait for it: too many end the connection.
+ */
+static void
+message_cb(int sent, int version, int type, const void *data, size_t n,
+    SSL *ssl, void *arg)
+{
+	struct handshake *h = arg;
+
+	(void)version;
+	(void)data;
+	(void)n;
+	if (!sent && type == SSL3_RT_HANDSHAKE && ++h->messages > MESSAGES_MAX)
+		SSL_set_shutdown(ssl, SSL_RECEIVED_SHUTDOWN);
 }
 
 /*
@@ -214,6 +233,8 @@ ssl_ctx_cb(CURL *easy, void *ssl_ctx, void *arg)
 	SSL_CTX_set1_cert_store(ctx, h->dialer->trust.store);
 	SSL_CTX_set_app_data(ctx, h);
 	SSL_CTX_set_info_callback(ctx, info_cb);
+	SSL_CTX_set_msg_callback(ctx, message_cb);
+	SSL_CTX_set_msg_callback_arg(ctx, h);
 	SSL_CTX_sess_set_new_cb(ctx, session_cb);
 	SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE |
 				  SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);

@@ -38,10 +38,11 @@ void dialer_free(struct dialer *d); /* after its handles */
  */
 struct handshake {
 	struct dialer *dialer;
-	const char *alpn;    /* offered, in the wire's form (RFC 7301) */
-	char agreed[16];     /* a protocol's name; "" when there is none */
-	uint64_t begun_ms;   /* when, and */
-	uint64_t offered_ms; /* how old the session was that it offered */
+	const char *alpn;      /* offered, in the wire's form (RFC 7301) */
+	char agreed[16];       /* a protocol's name; "" when there is none */
+	uint64_t begun_ms;     /* when, and */
+	unsigned int messages; /* of it, and of TLS behind it */
+	uint64_t offered_ms;   /* how old the session was that it offered */
 };
 
 /*

@@ -36,7 +36,10 @@
 #define IS_RESUMED 'r'
 #define DO_TICKET  't' /* one more session, and DONE */
 #define DO_HELLO   'n' /* it asks for a new handshake; DONE after that */
+#define DO_KEYS    'k' /* it changes its key many times; DONE after that */
 #define DONE       'd'
+
+#define KEY_CHANGES 50000
 
 /* ---- the server ---- */
 
@@ -75,6 +78,17 @@ identity_release(struct identity *i)
 	EVP_PKEY_free(i->key);
 }
 
+static void
+change_keys(SSL *ssl)
+{
+	int i;
+
+	for (i = 0; i < KEY_CHANGES; i++)
+		if (SSL_key_update(ssl, SSL_KEY_UPDATE_NOT_REQUESTED) != 1 ||
+		    SSL_do_handshake(ssl) != 1)
+			_exit(0);
+}
+
 /* In the server's process, for each connection in turn. */
 static void
 obey(SSL *ssl)
@@ -87,6 +101,8 @@ obey(SSL *ssl)
 			SSL_new_session_ticket(ssl);
 		if (c == DO_HELLO)
 			SSL_renegotiate(ssl);
+		if (c == DO_KEYS)
+			change_keys(ssl);
 		SSL_do_handshake(ssl);
 		/* The other half of a handshake comes before the next byte. */
 		if (c == DO_HELLO && SSL_read(ssl, &c, 1) != 1)
@@ -379,6 +395,25 @@ a_server_may_not_renegotiate(void **state)
 	link_close(&l);
 }
 
+/* OpenSSL itself would take them all in before it says a word. */
+static void
+a_flood_of_keys_ends_the_connection(void **state)
+{
+	struct rig *r = *state;
+	struct link l;
+	int i;
+
+	assert_int_equal(link_open(&l, r), CURLE_OK);
+	assert_int_equal(hear(&l), IS_FULL);
+	for (i = 0; i < 10; i++) {
+		say(&l, DO_TICKET);
+		assert_int_equal(hear(&l), DONE);
+	}
+	say(&l, DO_KEYS);
+	assert_int_equal(hear(&l), 0);
+	link_close(&l);
+}
+
 int
 main(void)
 {
@@ -392,6 +427,7 @@ main(void)
 		NEW(connections_of_other_trust_bring_no_session),
 		NEW(trust_that_looks_the_same_is_read),
 		OLD(a_server_may_not_renegotiate),
+		NEW(a_flood_of_keys_ends_the_connection),
 	};
 	int failed;
 
