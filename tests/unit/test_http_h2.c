@@ -374,6 +374,53 @@ quick_ones_do_not_wait_for_slow_ones(void **state)
 	expect_stats(b, 2, 2, 8, 0);
 }
 
+/* One place, for which a slow one has waited longer. */
+static void
+quick_ones_go_first(void **state)
+{
+	struct bed *b = *state;
+	struct h2_peer *p = first_connection(b, 1);
+	struct call *slow, *quick;
+	int i;
+
+	get(b);
+	slow = get_slowly(b);
+	quick = get(b);
+	run(b);
+	for (i = 1; i < 4; i++) {
+		h2_peer_answer(p, i, 200, "");
+		run(b);
+	}
+	assert_int_equal(quick->place, 3);
+	assert_int_equal(slow->place, 4);
+}
+
+static void
+again(struct call *c)
+{
+	get(c->bed);
+}
+
+/* Who asks just when a place becomes free has no right to it. */
+static void
+nobody_jumps_the_line(void **state)
+{
+	struct bed *b = *state;
+	struct h2_peer *p = first_connection(b, 1);
+	struct call *c, *d;
+
+	get(b)->then = again;
+	c = get(b);
+	run(b);
+	h2_peer_answer(p, 1, 200, "");
+	run(b);
+	d = &b->calls[b->count - 1];
+	h2_peer_answer(p, 2, 200, "");
+	run(b);
+	assert_int_equal(c->done, 1);
+	assert_int_equal(d->done, 0);
+}
+
 /* ---- connections that cannot be made ---- */
 
 static void
@@ -415,6 +462,23 @@ a_server_of_http1_sends_them_back(void **state)
 	assert_true(c->result.want_http1);
 	assert_true(d->result.want_http1);
 	assert_int_equal(fake_conn_count(), 1);
+}
+
+/* Some machines behind one name may be older than the others. */
+static void
+a_further_one_of_http1_sends_those_back_that_wait(void **state)
+{
+	struct bed *b = *state;
+	struct call *c, *d;
+
+	first_connection(b, 1);
+	c = get(b);
+	d = get(b);
+	run(b);
+	fake_conn_open(fake_conn_at(1), "http/1.1");
+	run(b);
+	assert_int_equal(c->done, 0);
+	assert_true(d->done == 1 && d->result.want_http1);
 }
 
 /* Requests go out with the first words; then it is no HTTP/2. */
@@ -487,12 +551,6 @@ a_server_that_hangs_up_is_not_asked_without_end(void **state)
 	expect(c, HTTP_NOT_SENT, RPC_UNREACHABLE);
 	assert_true(c->result.turned_away);
 	assert_int_equal(fake_conn_count(), 1);
-}
-
-static void
-again(struct call *c)
-{
-	get(c->bed);
 }
 
 /* A result may bring new requests: they are not ended with it. */
@@ -577,6 +635,27 @@ a_goaway_in_use_brings_another_at_once(void **state)
 	assert_string_equal(c->body, "old");
 	assert_string_equal(d->body, "new");
 	expect_stats(b, 2, 1, 0, 0);
+}
+
+/* Those that run out are no reason not to open another. */
+static void
+draining_connections_do_not_count(void **state)
+{
+	struct bed *b = *state;
+	struct h2_peer *p;
+	int i;
+
+	get(b);
+	run(b);
+	for (i = 1; i <= 2 * MAX_CONNS; i++) {
+		p = connect_one(b, 100);
+		assert_int_equal(p->count, 1);
+		h2_peer_goaway(p, p->requests[0].id, NGHTTP2_NO_ERROR);
+		run(b);
+		get(b);
+		assert_int_equal(fake_conn_count(), i + 1);
+	}
+	expect_stats(b, 2 * MAX_CONNS + 1, 2 * MAX_CONNS + 1, b->count, 1);
 }
 
 static void
@@ -855,6 +934,7 @@ stalled_while_it_waits(void **state)
 
 	wait_ms(b, 5000);
 	expect(c, HTTP_NOT_SENT, RPC_UNREACHABLE);
+	expect_stats(b, 1, 1, 0, 0);
 }
 
 /* As long as something moves, it may take its time. */
@@ -1072,14 +1152,18 @@ main(void)
 		T(the_oldest_connection_goes_first),
 		T(those_that_wait_go_in_their_order),
 		T(quick_ones_do_not_wait_for_slow_ones),
+		T(quick_ones_go_first),
+		T(nobody_jumps_the_line),
 		T(a_failed_connection_ends_those_that_wait),
 		T(a_server_of_http1_sends_them_back),
+		T(a_further_one_of_http1_sends_those_back_that_wait),
 		T(a_server_that_is_none_is_told_from_the_first_words),
 		T(a_further_connection_is_not_asked_for_without_end),
 		T(a_server_that_hangs_up_is_not_asked_without_end),
 		T(new_ones_are_not_ended_with_the_old),
 		T(one_is_cancelled_while_all_end),
 		T(a_goaway_in_use_brings_another_at_once),
+		T(draining_connections_do_not_count),
 		T(a_goaway_at_rest_brings_none),
 		T(a_replacement_that_fails_is_not_asked_for_without_end),
 		T(renewed_the_old_ones_run_out),
