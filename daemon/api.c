@@ -200,6 +200,42 @@ api_exec(const char *id, const struct api_command *c)
 }
 
 struct upstream_request *
+api_process_start(const char *id, const struct api_command *c, const char *tag)
+{
+	struct json_object *o = json_object_new_object();
+
+	jx_add_str(o, "cmd", c->cmd);
+	if (c->args != NULL)
+		jx_add(o, "args", json_object_get(c->args));
+	if (c->cwd != NULL)
+		jx_add_str(o, "cwd", c->cwd);
+	if (c->envs != NULL)
+		jx_add(o, "envs", json_object_get(c->envs));
+	jx_add_bool(o, "background", true);
+	jx_add_str(o, "tag", tag);
+	return post_json(xasprintf("/v1/capsules/%s/exec", id), o);
+}
+
+struct upstream_request *
+api_process_list(const char *id)
+{
+	return upstream_request_new(
+	    "GET", xasprintf("/v1/capsules/%s/processes", id));
+}
+
+struct upstream_request *
+api_process_kill(const char *id, int64_t pid, const char *signal)
+{
+	struct upstream_request *r = upstream_request_new(
+	    "DELETE", xasprintf("/v1/capsules/%s/processes/%jd?signal=%s", id,
+			  (intmax_t)pid, signal));
+
+	/* Some programs take a second SIGTERM for "at once". */
+	r->idempotent = strcmp(signal, "SIGKILL") == 0;
+	return r;
+}
+
+struct upstream_request *
 api_file(const char *id, const char *verb, const char *path, int64_t depth)
 {
 	struct json_object *o = json_object_new_object();

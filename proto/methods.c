@@ -17,6 +17,11 @@
 #define CAPSULE { "capsule", PARAM_CAPSULE, PARAM_REQUIRED, 1, LIMIT_NAME, NULL, "ID, unambiguous ID prefix, or name" }
 #define AUTO_RESUME { "auto_resume", PARAM_BOOL, PARAM_OPTIONAL, 0, 0, NULL, "resume the capsule if it was paused for inactivity (default: as configured)" }
 #define PATH { "path", PARAM_STRING, PARAM_REQUIRED, 1, LIMIT_PATH, NULL, "absolute path in the capsule" }
+#define COMMAND \
+	{ "cmd",         PARAM_STRING,  PARAM_REQUIRED, 1, LIMIT_ARG, NULL, "the program" }, \
+	{ "args",        PARAM_STRINGS, PARAM_OPTIONAL, 0, LIMIT_ARG, NULL, "its arguments, passed as they are" }, \
+	{ "cwd",         PARAM_STRING,  PARAM_OPTIONAL, 1, LIMIT_PATH, NULL, "folder to run in" }, \
+	{ "envs",        PARAM_MAP,     PARAM_OPTIONAL, 0, LIMIT_ARG, NULL, "environment variables to add" }
 #define END { NULL, 0, 0, 0, 0, NULL, NULL }
 
 static const struct param no_params[] = { END };
@@ -85,12 +90,23 @@ static const struct param capsule_wait_params[] = {
 #define capsule_resume_params capsule_get_params
 #define capsule_ping_params capsule_get_params
 static const struct param exec_run_params[] = {
-	CAPSULE,
-	{ "cmd",         PARAM_STRING,  PARAM_REQUIRED, 1, LIMIT_ARG, NULL, "the program" },
-	{ "args",        PARAM_STRINGS, PARAM_OPTIONAL, 0, LIMIT_ARG, NULL, "its arguments, passed as they are" },
-	{ "cwd",         PARAM_STRING,  PARAM_OPTIONAL, 1, LIMIT_PATH, NULL, "folder to run in" },
-	{ "envs",        PARAM_MAP,     PARAM_OPTIONAL, 0, LIMIT_ARG, NULL, "environment variables to add" },
+	CAPSULE, COMMAND,
 	{ "timeout_sec", PARAM_INT,     PARAM_OPTIONAL, 1, DAY_S, NULL, "stop it after so long (default 30)" },
+	AUTO_RESUME,
+	END
+};
+static const struct param process_start_params[] = {
+	CAPSULE, COMMAND,
+	{ "tag", PARAM_STRING, PARAM_OPTIONAL, 1, LIMIT_NAME, NULL, "your name for the process (default: one is made up)" },
+	AUTO_RESUME,
+	END
+};
+static const struct param process_list_params[] = { CAPSULE, AUTO_RESUME, END };
+static const struct param process_kill_params[] = {
+	CAPSULE,
+	{ "pid",    PARAM_INT,    PARAM_OPTIONAL, 1, INT32_MAX, NULL, "number of the process; one of pid and tag" },
+	{ "tag",    PARAM_STRING, PARAM_OPTIONAL, 1, 256, NULL, "tag of the process" },
+	{ "signal", PARAM_ENUM,   PARAM_OPTIONAL, 0, 0, "SIGKILL|SIGTERM", "what to send (default SIGKILL)" },
 	AUTO_RESUME,
 	END
 };
