@@ -42,6 +42,7 @@ enum {
 	CMD_STRICT = 1, /* the first operand ends the options */
 	CMD_STATUS = 2, /* exits with a command's status; failing is 125 */
 	CMD_SERVER = 4, /* uses the server: for whom must be certain */
+	CMD_SIGNAL = 8, /* takes -TERM and -15 for -s TERM and -s 15 */
 };
 
 /* A row without a name ends the table. */
@@ -61,6 +62,7 @@ struct cmd {
 
 extern const struct cmd cmd_capsule[];
 extern const struct cmd cmd_exec[];
+extern const struct cmd cmd_process[];
 extern const struct cmd cmd_file[];
 extern const struct cmd cmd_snapshot[];
 extern const struct cmd cmd_host[];

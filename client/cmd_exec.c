@@ -59,7 +59,7 @@ add_words(struct json_object *params, const struct command *c, char **words,
 	return 0;
 }
 
-/* The parameters of exec.run; NULL with a usage error. */
+/* What exec.run and process.start both take; NULL with a usage error. */
 static struct json_object *
 command_params(const struct command *c, const char *capsule, char **words,
     struct wrenn_error *err)
@@ -75,8 +75,6 @@ command_params(const struct command *c, const char *capsule, char **words,
 		jx_add_str(params, "cwd", c->cwd);
 	if (c->no_resume)
 		jx_add_bool(params, "auto_resume", false);
-	jx_add_int(params, "timeout_sec",
-	    c->timeout.set ? c->timeout.n : EXEC_TIMEOUT_S);
 	return params;
 }
 
@@ -179,14 +177,15 @@ stop_command(struct ctl *ctl, int64_t id)
 
 /* Runs the command and prints what came of it; takes params over. */
 static int
-run_command(struct ctl *ctl, struct json_object *params)
+run_command(
+    struct ctl *ctl, const struct command *c, struct json_object *params)
 {
+	int64_t id, timeout = c->timeout.set ? c->timeout.n : EXEC_TIMEOUT_S;
 	struct json_object *result;
 	struct wrenn_error err;
-	int64_t id, timeout = EXEC_TIMEOUT_S;
 	int status;
 
-	jx_int(params, "timeout_sec", 0, INT32_MAX, &timeout);
+	jx_add_int(params, "timeout_sec", timeout);
 	id = wrenn_send(ctl->w, "exec.run", params, &err);
 	json_object_put(params);
 	if (id < 0)
@@ -206,15 +205,74 @@ run_command(struct ctl *ctl, struct json_object *params)
 
 struct exec_opts {
 	struct command command;
+	bool detach;
+	const char *tag;
 };
 
 /* clang-format off */
 static const struct opt exec_opts[] = {
 	COMMAND_OPTS(struct exec_opts),
 	{ "no-resume", 0, OPT_FLAG, NULL, "fail when the capsule is paused, instead of resuming it", offsetof(struct exec_opts, command.no_resume) },
+	{ "detach", 'd', OPT_FLAG, NULL, "start it in the background and print its tag", offsetof(struct exec_opts, detach) },
+	{ "tag", 0, OPT_TEXT, "TAG", "with -d: your name for the process (default: one is made up)", offsetof(struct exec_opts, tag) },
 	{ NULL, 0, OPT_FLAG, NULL, NULL, 0 }
 };
 /* clang-format on */
+
+/* Prints the tag by which the process is known, as docker does the ID. */
+static void
+report_start(struct ctl *ctl, struct json_object *result, const char *capsule)
+{
+	const char *tag = jx_str(result, "tag");
+
+	if (ctl->out.json) {
+		out_json(&ctl->out, result);
+		return;
+	}
+	if (tag == NULL)
+		tag = "-";
+	out_text(&ctl->out, tag);
+	out_bytes(&ctl->out, "\n", 1);
+	if (jx_bool(result, "resumed", false))
+		out_note("the capsule was asleep and has been resumed");
+	if (isatty(STDERR_FILENO))
+		out_note("`wrennctl ps %s` shows whether it runs, `wrennctl "
+			 "kill %s %s` ends it",
+		    capsule, capsule, tag);
+}
+
+/* Starts the command in the background; takes params over. */
+static int
+start_command(struct ctl *ctl, struct json_object *params, const char *capsule)
+{
+	struct json_object *result;
+	struct wrenn_error err;
+
+	if (ctl_call(ctl, "process.start", params, &result, &err) < 0) {
+		if (interrupt_signal() != 0)
+			out_note("the process may run all the same: look with "
+				 "`wrennctl ps %s`",
+			    capsule);
+		return own_failure(ctl, &err);
+	}
+	report_start(ctl, result, capsule);
+	json_object_put(result);
+	return EXIT_OK;
+}
+
+static int
+check_detach(const struct exec_opts *o, struct wrenn_error *err)
+{
+	if (o->detach && o->command.timeout.set)
+		return wrenn_error_set(err, RPC_USAGE,
+		    "--timeout does not go with -d: the server stops nothing "
+		    "in the background; put `timeout 5m` before the command");
+	if (!o->detach && o->tag != NULL)
+		return wrenn_error_set(err, RPC_USAGE,
+		    "--tag goes with -d: only what runs in the background has "
+		    "a tag");
+	return 0;
+}
 
 static int
 exec_run(struct ctl *ctl, const void *opts, char **args)
@@ -226,15 +284,21 @@ exec_run(struct ctl *ctl, const void *opts, char **args)
 
 	if (words[0] != NULL && strcmp(words[0], "--") == 0)
 		words++;
+	if (check_detach(o, &err) < 0)
+		return own_failure(ctl, &err);
 	params = command_params(&o->command, args[0], words, &err);
 	if (params == NULL)
 		return own_failure(ctl, &err);
+	if (o->tag != NULL)
+		jx_add_str(params, "tag", o->tag);
 	if (ctl_open(ctl, &err) < 0) {
 		json_object_put(params);
 		return own_failure(ctl, &err);
 	}
 	interrupt_catch();
-	return run_command(ctl, params);
+	if (o->detach)
+		return start_command(ctl, params, args[0]);
+	return run_command(ctl, &o->command, params);
 }
 
 /* --- run */
@@ -312,8 +376,8 @@ run_in(struct ctl *ctl, const struct run_opts *o, const char *id, char **words)
 
 	if (interrupt_signal() == 0) {
 		params = command_params(&o->command, id, words, &err);
-		status =
-		    params ? run_command(ctl, params) : own_failure(ctl, &err);
+		status = params ? run_command(ctl, &o->command, params)
+				: own_failure(ctl, &err);
 	}
 	if (!o->keep)
 		return destroy_after_run(ctl, id, status);
@@ -375,11 +439,15 @@ const struct cmd cmd_exec[] = {
 	  "Options stand before CAPSULE; what follows it is passed as it is, to no shell.\n"
 	  "The output is shown when the command has ended. The exit status is the\n"
 	  "command's; 125: wrennctl, wrennd or the server failed, 126: the command cannot\n"
-	  "be executed, 127: there is no such command.",
+	  "be executed, 127: there is no such command.\n\n"
+	  "With -d it goes on in the background, and the status is 0 once it is started.\n"
+	  "Its output goes nowhere: redirect it to a file. It stands still while the\n"
+	  "capsule is paused, and does not keep it from being paused for inactivity.",
 	  exec_opts, sizeof(struct exec_opts),
 	  "  wrennctl exec build -- ls -l /\n"
 	  "  wrennctl exec -e TOKEN -w /src build make test\n"
-	  "  wrennctl exec --shell build 'ps aux | grep sshd'\n",
+	  "  wrennctl exec --shell build 'ps aux | grep sshd'\n"
+	  "  wrennctl exec -d --tag server --shell build 'exec make run >/tmp/log 2>&1'\n",
 	  CMD_STRICT | CMD_STATUS | CMD_SERVER, 1, -1, exec_run },
 	{ NULL, NULL, NULL, NULL, NULL, 0, NULL, 0, 0, 0, NULL }
 };

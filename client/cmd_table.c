@@ -8,6 +8,7 @@
 const struct cmd *const cmd_groups[] = {
 	cmd_capsule,
 	cmd_exec,
+	cmd_process,
 	cmd_file,
 	cmd_snapshot,
 	cmd_host,

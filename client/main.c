@@ -1,3 +1,4 @@
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -76,10 +77,39 @@ print_version(struct ctl *ctl)
 	return EXIT_OK;
 }
 
+/*
+ * The words, with the first -SIGNAL of kill(1) spelled out; to be freed. No
+ * option of ours begins with a digit or a capital letter.
+ */
+static char **
+spell_out_signal(int *argc, char **argv)
+{
+	static char option[] = "-s";
+	char **words = xcalloc((size_t)*argc + 2, sizeof(*words));
+	bool done = false;
+	int i, n = 0;
+
+	for (i = 0; i < *argc; i++) {
+		if (!done && argv[i][0] == '-' &&
+		    (isdigit((unsigned char)argv[i][1]) ||
+			isupper((unsigned char)argv[i][1]))) {
+			words[n++] = option;
+			words[n++] = argv[i] + 1;
+			done = true;
+			continue;
+		}
+		done = done || strcmp(argv[i], "--") == 0;
+		words[n++] = argv[i];
+	}
+	*argc = n;
+	return words;
+}
+
 /* Parses what follows the verb and does it. */
 static int
 run_cmd(struct ctl *ctl, const struct cmd *c, int argc, char **argv)
 {
+	char **words = NULL;
 	void *values = xcalloc(1, c->opts_size);
 	const struct opt_target targets[2] = { { c->opts, values },
 		{ cmd_globals, ctl } };
@@ -88,6 +118,8 @@ run_cmd(struct ctl *ctl, const struct cmd *c, int argc, char **argv)
 
 	ctl->out.verb = c->name;
 	ctl->uses_server = c->flags & CMD_SERVER;
+	if (c->flags & CMD_SIGNAL)
+		argv = words = spell_out_signal(&argc, argv);
 	first = opt_parse(targets, c->flags & CMD_STRICT, argc, argv, &err);
 	if (first >= 0 && ctl->help) {
 		help_cmd(c);
@@ -102,6 +134,7 @@ run_cmd(struct ctl *ctl, const struct cmd *c, int argc, char **argv)
 	}
 	opt_release(c->opts, values);
 	free(values);
+	free(words);
 	if (interrupt_signal() != 0 && status != EXIT_OK)
 		status = 128 + interrupt_signal();
 	return out_close(&ctl->out, status,

@@ -77,13 +77,13 @@ api_capsule_list(void)
 struct upstream_request *
 api_capsule_get(const char *id)
 {
-	return upstream_request_new("GET", xasprintf("/v1/capsules/%s", id));
+	return upstream_request_new("GET", xjoin("/v1/capsules/", id, ""));
 }
 
 struct upstream_request *
 api_capsule_destroy(const char *id)
 {
-	return upstream_request_new("DELETE", xasprintf("/v1/capsules/%s", id));
+	return upstream_request_new("DELETE", xjoin("/v1/capsules/", id, ""));
 }
 
 struct upstream_request *
@@ -176,10 +176,46 @@ api_exec(const char *id, const struct api_command *c)
 	jx_add_str(o, "cmd", wrapped ? "/bin/sh" : c->cmd);
 	jx_add(o, "args", args);
 	jx_add_int(o, "timeout_sec", c->timeout_s);
-	r = api_post(xasprintf("/v1/capsules/%s/exec", id), o);
+	r = api_post(xjoin("/v1/capsules/", id, "/exec"), o);
 	r->timeout_ms = (uint64_t)c->timeout_s * 1000 + EXEC_SLACK_MS;
 	r->max_answer = EXEC_MAX;
 	r->slow = true;
+	return r;
+}
+
+struct upstream_request *
+api_process_start(const char *id, const struct api_command *c, const char *tag)
+{
+	struct json_object *o = json_object_new_object();
+
+	jx_add_str(o, "cmd", c->cmd);
+	if (c->args != NULL)
+		jx_add(o, "args", json_object_get(c->args));
+	if (c->cwd != NULL)
+		jx_add_str(o, "cwd", c->cwd);
+	if (c->envs != NULL)
+		jx_add(o, "envs", json_object_get(c->envs));
+	jx_add_bool(o, "background", true);
+	jx_add_str(o, "tag", tag);
+	return api_post(xasprintf("/v1/capsules/%s/exec", id), o);
+}
+
+struct upstream_request *
+api_process_list(const char *id)
+{
+	return upstream_request_new(
+	    "GET", xasprintf("/v1/capsules/%s/processes", id));
+}
+
+struct upstream_request *
+api_process_kill(const char *id, int64_t pid, const char *signal)
+{
+	struct upstream_request *r = upstream_request_new(
+	    "DELETE", xasprintf("/v1/capsules/%s/processes/%jd?signal=%s", id,
+			  (intmax_t)pid, signal));
+
+	/* Some programs take a second SIGTERM for "at once". */
+	r->idempotent = strcmp(signal, "SIGKILL") == 0;
 	return r;
 }
 
@@ -239,7 +275,7 @@ api_file_write(const char *id, const struct api_upload *u)
 	struct upstream_request *r;
 
 	r = upstream_request_new(
-	    "POST", xasprintf("/v1/capsules/%s/files/stream/write", id));
+	    "POST", xjoin("/v1/capsules/", id, "/files/stream/write"));
 	r->content_type = u->content_type;
 	return r;
 }

@@ -30,19 +30,28 @@ struct upstream_request *api_capsule_destroy(const char *id);
 /* action: "pause", "resume" or "ping". */
 struct upstream_request *api_capsule_action(const char *id, const char *action);
 
-/*
- * A command in the foreground. Upstream honours cwd and envs only in the
- * background, so a command with either is wrapped in a shell that takes the
- * values as arguments. args, cwd and envs may be NULL.
- */
+/* What to run; args, cwd and envs may be NULL. */
 struct api_command {
 	const char *cmd;
 	struct json_object *args; /* array of strings */
 	const char *cwd;
 	struct json_object *envs; /* object of strings */
-	int64_t timeout_s;
+	int64_t timeout_s;        /* in the foreground only */
 };
+/*
+ * In the foreground. Upstream honours cwd and envs only in the background, so
+ * a command with either is wrapped in a shell that takes the values as
+ * arguments.
+ */
 struct upstream_request *api_exec(const char *id, const struct api_command *c);
+
+/* In the background, where upstream knows it by its pid and this tag. */
+struct upstream_request *api_process_start(
+    const char *id, const struct api_command *c, const char *tag);
+struct upstream_request *api_process_list(const char *id);
+/* signal: "SIGKILL" or "SIGTERM"; upstream knows no other. */
+struct upstream_request *api_process_kill(
+    const char *id, int64_t pid, const char *signal);
 
 /* read, list, stat and the like: a POST of {path, depth?} to files/verb. */
 struct upstream_request *api_file(

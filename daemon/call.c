@@ -166,18 +166,25 @@ deliver(struct call *c, struct buf *line, int printed)
 static void
 emit_call(const struct call *c, const struct rpc_error *e)
 {
-	struct json_object *o = json_object_new_object();
 	const char *capsule = jx_str(c->params, "capsule");
+	struct json_out o;
+	struct buf b;
 
-	jx_add_str(o, "method", c->method->name);
-	jx_add_str(o, "request", c->request);
-	jx_add_int(o, "pid", c->pid);
-	jx_add_int(o, "ms", (int64_t)(now_ms() - c->started_ms));
+	buf_init(&b, LIMIT_REQUEST_LINE);
+	json_out_init(&o, &b);
+	json_out_object(&o, NULL);
+	json_out_str(&o, "method", c->method->name);
+	json_out_str(&o, "request", c->request);
+	json_out_int(&o, "pid", c->pid);
+	json_out_int(&o, "ms", (int64_t)(now_ms() - c->started_ms));
 	if (capsule != NULL)
-		jx_add_str(o, "capsule", capsule);
+		json_out_str(&o, "capsule", capsule);
 	if (e != NULL)
-		jx_add_str(o, "error", rpc_error_row(e->kind)->name);
-	events_emit(c->svc->events, "call", c->uid, o);
+		json_out_str(&o, "error", rpc_error_row(e->kind)->name);
+	json_out_end_object(&o);
+	if (o.error == 0)
+		events_emit_text(c->svc->events, "call", c->uid, &b);
+	buf_release(&b);
 }
 
 static void
@@ -409,6 +416,21 @@ calls_total(const struct calls *all)
 	return all->total;
 }
 
+/* "r" and the number, by hand: it is of every call. */
+static void
+name_request(char name[REQUEST_NAME_MAX], uint64_t number)
+{
+	char digits[REQUEST_NAME_MAX], *p = digits + sizeof(digits);
+
+	*--p = '\0';
+	do {
+		*--p = (char)('0' + number % 10);
+		number /= 10;
+	} while (number > 0 && p > digits + 1);
+	*--p = 'r';
+	memcpy(name, p, (size_t)(digits + sizeof(digits) - p));
+}
+
 struct call *
 call_new(struct calls *all, const struct services *svc, struct peer *p,
     struct client_calls *cc)
@@ -424,7 +446,7 @@ call_new(struct calls *all, const struct services *svc, struct peer *p,
 		c->fds[i] = -1;
 	all->total++;
 	all->in_flight++;
-	snprintf(c->request, sizeof(c->request), "r%ju", (uintmax_t)all->total);
+	name_request(c->request, all->total);
 	TAILQ_INSERT_TAIL(&cc->list, c, entry);
 	cc->count++;
 	return c;

@@ -14,6 +14,8 @@
 #include "proto/queue.h"
 #include "proto/rpc_error.h"
 
+#define REQUEST_NAME_MAX 16
+
 struct buf;
 struct json_object;
 struct json_out;
@@ -51,8 +53,8 @@ struct call {
 	struct peer *peer; /* NULL once it has gone */
 	struct batch *batch;
 	const struct method *method;
-	char id[LIMIT_ID + 1]; /* JSON text; "" for a notification */
-	char request[16];      /* names it in the log and in errors */
+	char id[LIMIT_ID + 1];          /* JSON text; "" for a notification */
+	char request[REQUEST_NAME_MAX]; /* names it in the log and in errors */
 	struct json_object *params;
 	int fds[LIMIT_FDS]; /* -1 once taken */
 	uid_t uid;          /* whose capsules it is about */

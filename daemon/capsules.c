@@ -259,20 +259,23 @@ capsules_target(struct capsules *cs, uid_t uid, const char *ref,
 	struct capsule *c;
 	int r;
 
-	c = tracker_resolve(cs->parts.tracker, uid, ref, why);
+	c = tracker_resolve(cs->parts.tracker, uid, ref, NULL);
 	if (c != NULL) {
 		r = refuse_state(c, why);
 		if (r < 0)
 			return r;
-		snprintf(ret->id, sizeof(ret->id), "%s", c->row.id);
+		memcpy(ret->id, c->row.id, sizeof(ret->id));
 		ret->capsule = c;
 		return 0;
 	}
 	/* One that was not created here; but another user's stays hidden. */
 	if (!ident_is_id(ref, "cl") || !may_see_untracked(cs, uid) ||
-	    tracker_by_id(cs->parts.tracker, ref) != NULL)
+	    tracker_by_id(cs->parts.tracker, ref) != NULL) {
+		/* Again, for the words that people get. */
+		tracker_resolve(cs->parts.tracker, uid, ref, why);
 		return -ENOENT;
-	snprintf(ret->id, sizeof(ret->id), "%s", ref);
+	}
+	memcpy(ret->id, ref, strlen(ref) + 1); /* an ID has its length */
 	ret->capsule = NULL;
 	return 0;
 }
@@ -433,8 +436,7 @@ struct capsule_op *
 capsules_get(
     struct capsules *cs, uid_t uid, const char *ref, capsules_fn *fn, void *arg)
 {
-	struct capsule *c = tracker_resolve(
-	    cs->parts.tracker, uid, ref, &(struct rpc_error){ 0 });
+	struct capsule *c = tracker_resolve(cs->parts.tracker, uid, ref, NULL);
 	struct capsule_op *op;
 
 	/* A row without an ID can be shown all the same. */
@@ -681,8 +683,7 @@ void
 capsules_destroy(
     struct capsules *cs, uid_t uid, const char *ref, capsules_fn *fn, void *arg)
 {
-	struct capsule *c = tracker_resolve(
-	    cs->parts.tracker, uid, ref, &(struct rpc_error){ 0 });
+	struct capsule *c = tracker_resolve(cs->parts.tracker, uid, ref, NULL);
 	struct capsule_op *op;
 	struct target target;
 

@@ -21,6 +21,7 @@
 #define DNS_CACHE_S    60L
 #define TCP_TIMEOUT_MS 30000
 #define SESSION_MS     3600000 /* certificates are looked at again */
+#define MESSAGES_MAX   1000    /* of a handshake, and behind it */
 
 /*
  * The certificates trusted, read from a file that is looked at before every
@@ -38,7 +39,7 @@ struct dialer {
 	char *host; /* as in a TLS server name; "" for an address */
 	struct trust trust;
 	SSL_SESSION *session; /* of the last connection; NULL for none */
-	uint64_t session_ms;  /* when it came */
+	uint64_t session_ms;  /* when its certificates were looked at */
 	struct handshake plain;
 	char fault[256]; /* of the trust */
 };
@@ -57,8 +58,8 @@ is_same_file(const struct stat *a, const struct stat *b)
 {
 	return a->st_ino == b->st_ino && a->st_dev == b->st_dev &&
 	       a->st_size == b->st_size &&
-	       a->st_mtim.tv_sec == b->st_mtim.tv_sec &&
-	       a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
+	       a->st_ctim.tv_sec == b->st_ctim.tv_sec &&
+	       a->st_ctim.tv_nsec == b->st_ctim.tv_nsec;
 }
 
 static const char *
@@ -150,7 +151,10 @@ handshake_begins(struct handshake *h, SSL *ssl)
 		/* libcurl's choice: to free, and wipe, 17 kB a record. */
 		SSL_clear_mode(ssl, SSL_MODE_RELEASE_BUFFERS);
 	}
-	if (d->session != NULL && now_ms() - d->session_ms < SESSION_MS)
+	h->messages = 0;
+	h->begun_ms = now_ms();
+	h->offered_ms = d->session_ms;
+	if (d->session != NULL && h->begun_ms - d->session_ms < SESSION_MS)
 		SSL_set_session(ssl, d->session);
 }
 
@@ -180,17 +184,40 @@ info_cb(const SSL *ssl, int where, int ret)
 		handshake_ends(h, ssl);
 }
 
-/* 1 means that the session is kept. */
+/*
+ * OpenSSL takes in any number of sessions and new keys within one read, and
+ * the loop would wait for it: too many end the connection.
+ */
+static void
+message_cb(int sent, int version, int type, const void *data, size_t n,
+    SSL *ssl, void *arg)
+{
+	struct handshake *h = arg;
+
+	(void)version;
+	(void)data;
+	(void)n;
+	if (!sent && type == SSL3_RT_HANDSHAKE && ++h->messages > MESSAGES_MAX)
+		SSL_set_shutdown(ssl, SSL_RECEIVED_SHUTDOWN);
+}
+
+/*
+ * 1 means that the session is kept. Not that of a connection which began with
+ * other certificates trusted: servers hand them out at any time. One that
+ * follows from another is as old as that: nothing was looked at in between.
+ */
 static int
 session_cb(SSL *ssl, SSL_SESSION *session)
 {
-	struct handshake *h = SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
+	SSL_CTX *ctx = SSL_get_SSL_CTX(ssl);
+	struct handshake *h = SSL_CTX_get_app_data(ctx);
+	struct dialer *d = h->dialer;
 
-	if (!is_server(h->dialer, ssl))
+	if (!is_server(d, ssl) || SSL_CTX_get_cert_store(ctx) != d->trust.store)
 		return 0;
-	drop_session(h->dialer);
-	h->dialer->session = session;
-	h->dialer->session_ms = now_ms();
+	drop_session(d);
+	d->session = session;
+	d->session_ms = SSL_session_reused(ssl) ? h->offered_ms : h->begun_ms;
 	return 1;
 }
 
@@ -206,9 +233,16 @@ ssl_ctx_cb(CURL *easy, void *ssl_ctx, void *arg)
 	SSL_CTX_set1_cert_store(ctx, h->dialer->trust.store);
 	SSL_CTX_set_app_data(ctx, h);
 	SSL_CTX_set_info_callback(ctx, info_cb);
+	SSL_CTX_set_msg_callback(ctx, message_cb);
+	SSL_CTX_set_msg_callback_arg(ctx, h);
 	SSL_CTX_sess_set_new_cb(ctx, session_cb);
 	SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE |
 				  SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+	/*
+	 * HTTP/2 forbids it (RFC 9113, 9.2.1), names are not checked again, and
+	 * a write that waits for a server's half of it would spin.
+	 */
+	SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION);
 	return CURLE_OK;
 }
 

@@ -7,6 +7,7 @@
 #define DAEMON_DIALER_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include <curl/curl.h>
 
@@ -37,8 +38,11 @@ void dialer_free(struct dialer *d); /* after its handles */
  */
 struct handshake {
 	struct dialer *dialer;
-	const char *alpn; /* offered, in the wire's form (RFC 7301) */
-	char agreed[16];  /* a protocol's name; "" when there is none */
+	const char *alpn;      /* offered, in the wire's form (RFC 7301) */
+	char agreed[16];       /* a protocol's name; "" when there is none */
+	uint64_t begun_ms;     /* when, and */
+	unsigned int messages; /* of it, and of TLS behind it */
+	uint64_t offered_ms;   /* how old the session was that it offered */
 };
 
 /*

@@ -20,6 +20,7 @@
 
 struct dispatch {
 	struct services *svc;
+	uid_t euid; /* asked for once: each time is a system call */
 	bool draining;
 };
 
@@ -135,12 +136,16 @@ check(const struct dispatch *d, const struct call *c, const struct rpc_msg *m,
 static void
 log_call(const struct call *c)
 {
-	const char *capsule = jx_str(c->params, "capsule");
+	enum log_level level =
+	    c->method->access == ACCESS_READ ? LOG_DEBUG : LOG_INFO;
+	const char *capsule;
 
-	log_at(c->method->access == ACCESS_READ ? LOG_DEBUG : LOG_INFO,
-	    "call method=%s request=%s pid=%d uid=%u%s%.64s", c->method->name,
-	    c->request, c->pid, c->uid, capsule ? " capsule=" : "",
-	    capsule ? capsule : "");
+	if (!log_wants(level))
+		return;
+	capsule = jx_str(c->params, "capsule");
+	log_at(level, "call method=%s request=%s pid=%d uid=%u%s%.64s",
+	    c->method->name, c->request, c->pid, c->uid,
+	    capsule ? " capsule=" : "", capsule ? capsule : "");
 }
 
 /*
@@ -153,8 +158,8 @@ identify(const struct dispatch *d, struct call *c, const struct peer *p)
 	uid_t uid = peer_uid(p);
 
 	c->pid = peer_pid(p);
-	c->access = uid == 0 || uid == geteuid() ? ACCESS_ADMIN : ACCESS_USE;
-	c->uid = d->svc->settings->system_wide ? uid : geteuid();
+	c->access = uid == 0 || uid == d->euid ? ACCESS_ADMIN : ACCESS_USE;
+	c->uid = d->svc->settings->system_wide ? uid : d->euid;
 }
 
 static struct call *
@@ -312,6 +317,7 @@ dispatch_new(struct services *svc)
 	struct dispatch *d = xcalloc(1, sizeof(*d));
 
 	d->svc = svc;
+	d->euid = geteuid();
 	return d;
 }
 

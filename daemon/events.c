@@ -5,6 +5,8 @@
 #include <json-c/json.h>
 
 #include "daemon/loop.h"
+#include "proto/buf.h"
+#include "proto/json_out.h"
 #include "proto/jx.h"
 #include "proto/limits.h"
 #include "proto/queue.h"
@@ -15,9 +17,10 @@
 #define AGAIN_MS      100
 #define EVENTS_A_TURN (2 * LIMIT_REQUESTS_PER_TURN)
 
+/* As text: few are ever looked at. */
 struct kept {
 	uid_t uid;
-	struct json_object *event;
+	struct buf event;
 };
 
 /* A watcher: at `next`, and told of what is above in the next turn. */
@@ -44,9 +47,12 @@ struct events *
 events_new(struct loop *l)
 {
 	struct events *ev = xcalloc(1, sizeof(*ev));
+	int i;
 
 	ev->loop = l;
 	LIST_INIT(&ev->watchers);
+	for (i = 0; i < EVENTS_KEPT; i++)
+		buf_init(&ev->ring[i].event, LIMIT_ANSWER_LINE);
 	return ev;
 }
 
@@ -61,32 +67,47 @@ events_free(struct events *ev)
 	while ((s = LIST_FIRST(&ev->watchers)) != NULL)
 		events_unsubscribe(s);
 	for (i = 0; i < EVENTS_KEPT; i++)
-		json_object_put(ev->ring[i].event);
+		buf_release(&ev->ring[i].event);
 	free(ev);
+}
+
+void
+events_emit_text(
+    struct events *ev, const char *type, uid_t uid, const struct buf *fields)
+{
+	struct kept *k = &ev->ring[++ev->last % EVENTS_KEPT];
+	struct subscription *s;
+	struct json_out o;
+
+	k->uid = uid;
+	buf_clear(&k->event);
+	json_out_init(&o, &k->event);
+	json_out_object(&o, NULL);
+	json_out_int(&o, "seq", (int64_t)ev->last);
+	json_out_int(&o, "time", wall_ms());
+	json_out_str(&o, "type", type);
+	if (fields != NULL)
+		json_out_members(&o, buf_head(fields), fields->len);
+	json_out_end_object(&o);
+	if (o.error != 0)
+		abort(); /* events are small: there is no memory */
+	LIST_FOREACH(s, &ev->watchers, entry)
+		if (!timer_armed(s->again))
+			loop_later(ev->loop, &s->catch_up);
 }
 
 void
 events_emit(
     struct events *ev, const char *type, uid_t uid, struct json_object *fields)
 {
-	struct json_object *o = json_object_new_object();
-	struct subscription *s;
-	struct kept *k;
+	struct buf text;
 
-	k = &ev->ring[++ev->last % EVENTS_KEPT];
-	jx_add_int(o, "seq", (int64_t)ev->last);
-	jx_add_int(o, "time", wall_ms());
-	jx_add_str(o, "type", type);
-	if (fields != NULL) {
-		json_object_object_foreach(fields, key, value)
-			jx_add(o, key, json_object_get(value));
-		json_object_put(fields);
-	}
-	json_object_put(k->event);
-	*k = (struct kept){ uid, o };
-	LIST_FOREACH(s, &ev->watchers, entry)
-		if (!timer_armed(s->again))
-			loop_later(ev->loop, &s->catch_up);
+	buf_init(&text, LIMIT_ANSWER_LINE);
+	if (jx_print(&text, fields) < 0)
+		abort(); /* as above */
+	events_emit_text(ev, type, uid, fields ? &text : NULL);
+	json_object_put(fields);
+	buf_release(&text);
 }
 
 uint64_t
@@ -102,7 +123,7 @@ oldest_kept(const struct events *ev)
 }
 
 /* The next event for the watcher, or NULL. */
-static struct json_object *
+static const struct buf *
 next_event(struct subscription *s)
 {
 	struct events *ev = s->all;
@@ -115,9 +136,22 @@ next_event(struct subscription *s)
 	while (s->next <= ev->last) {
 		k = &ev->ring[s->next++ % EVENTS_KEPT];
 		if (k->uid == s->uid || k->uid == EVENTS_FOR_ALL)
-			return k->event;
+			return &k->event;
 	}
 	return NULL;
+}
+
+static bool
+tell(struct subscription *s, const struct buf *text)
+{
+	struct json_object *event;
+	bool now;
+
+	if (jx_read(buf_head(text), text->len, &event) < 0)
+		return false; /* perhaps there is memory later */
+	now = s->fn(s->arg, event, &s->missed);
+	json_object_put(event);
+	return now;
 }
 
 /*
@@ -129,7 +163,7 @@ static void
 catch_up(void *arg)
 {
 	struct subscription *s = arg;
-	struct json_object *event;
+	const struct buf *event;
 	int n;
 
 	for (n = 0; n < EVENTS_A_TURN; n++) {
@@ -138,7 +172,7 @@ catch_up(void *arg)
 			s->fn(s->arg, NULL, &s->missed);
 			return;
 		}
-		if (!s->fn(s->arg, event, &s->missed)) {
+		if (!tell(s, event)) {
 			s->next--;
 			timer_set(s->again, AGAIN_MS);
 			return;

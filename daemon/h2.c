@@ -44,11 +44,14 @@ tell(struct h2 *h)
 	h->changed(h->arg);
 }
 
-/* The connection is no more, and with it what was under way on it. */
+/*
+ * The connection is no more, and with it what was under way on it; but for
+ * whole answers, which wait for their sinks alone.
+ */
 static void
 die(struct h2 *h, const char *why)
 {
-	struct h2_stream *s;
+	struct h2_stream *s, *next;
 
 	if (h->state == H2_CLOSED)
 		return;
@@ -58,8 +61,9 @@ die(struct h2 *h, const char *why)
 	    h->streams);
 	h->state = H2_CLOSED;
 	h->news = true;
-	while ((s = TAILQ_FIRST(&h->busy)) != NULL)
-		h2_stream_broke_off(s, h->why);
+	TAILQ_FOREACH_SAFE(s, &h->busy, entry, next)
+		if (!s->whole)
+			h2_stream_broke_off(s, h->why);
 	later_cancel(h->shared->loop, &h->flush);
 	later_cancel(h->shared->loop, &h->more);
 	timer_set(h->tick, -1);
@@ -88,6 +92,7 @@ goaway(struct h2 *h, const nghttp2_goaway *g)
 		    g->error_code ? nghttp2_http2_strerror(g->error_code) : "");
 	log_debug(
 	    "http2: goaway last=%d error=%u", g->last_stream_id, g->error_code);
+	h->left = true;
 	drain(h);
 }
 
@@ -96,7 +101,7 @@ static bool
 is_idle_frame(const nghttp2_frame *f)
 {
 	if (f->hd.type == NGHTTP2_DATA)
-		return f->hd.length == 0 &&
+		return f->hd.length <= f->data.padlen &&
 		       !(f->hd.flags & NGHTTP2_FLAG_END_STREAM);
 	return f->hd.type != NGHTTP2_HEADERS;
 }
@@ -189,7 +194,6 @@ drain_out(struct h2 *h)
 {
 	ssize_t n;
 
-	h->offered = h->queued;
 	while (h->out_sent < h->out_len) {
 		n = conn_send(
 		    h->conn, h->out + h->out_sent, h->out_len - h->out_sent);
@@ -216,7 +220,7 @@ drain_out(struct h2 *h)
 static void
 close_if_over(struct h2 *h)
 {
-	if (h->state == H2_DRAINING && h->streams == 0 && TAILQ_EMPTY(&h->busy))
+	if (h->state == H2_DRAINING && h->streams == 0)
 		die(h, "it was retired");
 	else if (!nghttp2_session_want_read(h->ng) &&
 		 !nghttp2_session_want_write(h->ng))
@@ -248,14 +252,15 @@ flush_due(void *arg)
 	/* The last words of one that is retired. */
 	if (h->state == H2_DRAINING && h->streams == 0)
 		nghttp2_session_terminate_session(h->ng, NGHTTP2_NO_ERROR);
-	send_all(h);
+	if (h->state != H2_CLOSED)
+		send_all(h);
 	tell(h);
 }
 
 void
 h2_flush(struct h2 *h)
 {
-	if (h->ng != NULL && h->state != H2_CLOSED)
+	if (h->ng != NULL)
 		loop_later(h->shared->loop, &h->flush);
 }
 
@@ -423,13 +428,18 @@ h2_free(struct h2 *h)
 enum h2_state
 h2_state(const struct h2 *h)
 {
+	/* Answers that are held are still to be told. */
+	if (h->state == H2_CLOSED && !TAILQ_EMPTY(&h->busy))
+		return H2_DRAINING;
 	return h->state;
 }
 
 const struct h2_refusal *
 h2_refusal(const struct h2 *h)
 {
-	return h->state == H2_CLOSED && !h->greeted ? &h->refusal : NULL;
+	if (h->state != H2_CLOSED || h->retired || (h->greeted && h->carried))
+		return NULL;
+	return &h->refusal;
 }
 
 int
@@ -452,12 +462,14 @@ h2_room(const struct h2 *h, bool slow)
 bool
 h2_used_lately(const struct h2 *h)
 {
-	return h->streams > 0 || now_ms() - h->used_ms < LATELY_MS;
+	return h->proven &&
+	       (h->streams > 0 || now_ms() - h->used_ms < LATELY_MS);
 }
 
 void
 h2_retire(struct h2 *h)
 {
+	h->retired = true;
 	drain(h);
 	h2_flush(h);
 }

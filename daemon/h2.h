@@ -71,17 +71,21 @@ struct h2 *h2_new(
 void h2_free(struct h2 *h);
 
 enum h2_state h2_state(const struct h2 *h);
-/* Why a connection never came about, or ended before a word of HTTP/2. */
+/*
+ * Why a connection never came about, or ended before a word of HTTP/2 or
+ * before it carried a request: the next one may fare no better.
+ */
 struct h2_refusal {
 	bool want_http1; /* connected, but ALPN did not agree to "h2" */
 	enum rpc_errno error;
 	const char *why;
 };
-/* NULL of one that is not closed, or was of use. */
+/* NULL of one that is not closed, was of use, or was retired. */
 const struct h2_refusal *h2_refusal(const struct h2 *h);
 
 /* How many more streams it takes now; those that may take long get less. */
 int h2_room(const struct h2 *h, bool slow);
+/* Whether it has brought an answer, and may have to bring more. */
 bool h2_used_lately(const struct h2 *h);
 
 /* Only with room. The request is sent at the end of the turn. */

@@ -26,6 +26,10 @@ struct h2 {
 	enum h2_state state;
 	struct h2_refusal refusal;
 	bool greeted; /* by the server's SETTINGS */
+	bool left;    /* by the server, with a GOAWAY */
+	bool proven;  /* it has brought an answer */
+	bool carried; /* a request, at least one */
+	bool retired; /* its end is our wish */
 	struct conn *conn;
 	nghttp2_session *ng;
 	struct h2_stream_list busy, ended;
@@ -36,7 +40,7 @@ struct h2 {
 	uint64_t pinged_ms; /* 0: no answer is awaited */
 	size_t block_bytes; /* of the header block that is being read */
 	unsigned int idle_frames;
-	uint64_t queued, offered; /* bytes ever put in out, and to the conn */
+	uint64_t queued; /* bytes ever put in out, to be written at once */
 	size_t out_len, out_sent;
 	char out[H2_RECORD + H2_FRAME];
 	char why[256]; /* it ends */

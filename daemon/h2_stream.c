@@ -12,6 +12,8 @@
 #define HEADERS_MAX 16 /* of a request, with those of our own */
 #define INTERIM_MAX 32 /* 1xx before an answer */
 
+#define BROKEN_RULES "the server's answer breaks the rules of HTTP/2"
+
 /* ---- results ---- */
 
 enum http_outcome
@@ -19,13 +21,14 @@ h2_outcome(const struct h2_stream *s)
 {
 	/*
 	 * A request can be carried out only once its body is there, of which
-	 * we know the first byte's place in what was sent.
+	 * we know the first byte's place in what was sent. What is queued
+	 * counts: it is written even if its stream ends meanwhile.
 	 */
 	uint64_t at = s->has_body ? s->body_at : s->head_at;
 
 	if (s->headers_came)
 		return HTTP_UNKNOWN;
-	if (s->session == NULL || s->session->offered <= at)
+	if (s->session == NULL || s->session->queued <= at)
 		return HTTP_NOT_SENT;
 	return HTTP_UNKNOWN;
 }
@@ -52,6 +55,7 @@ answered(struct h2_stream *s)
 	struct h2 *h = s->session;
 
 	s->result.outcome = HTTP_ANSWERED;
+	h->proven = true;
 	finish(s);
 	/* The server has said all before it has read all. */
 	if (s->id > 0 && (s->body_left > 0 || s->source != NULL))
@@ -65,6 +69,8 @@ failed(struct h2_stream *s, enum http_outcome outcome, enum rpc_errno error,
 {
 	s->result.outcome = outcome;
 	s->result.error = error;
+	if (!s->headers_came)
+		s->result.status = 0; /* of headers that broke off */
 	snprintf(s->result.why, sizeof(s->result.why), "%s", why);
 	finish(s);
 }
@@ -75,6 +81,7 @@ h2_stream_broke_off(struct h2_stream *s, const char *why)
 {
 	enum http_outcome outcome = h2_outcome(s);
 
+	s->result.turned_away = outcome == HTTP_NOT_SENT && s->session->left;
 	if (s->headers_came)
 		failed(s, outcome, RPC_TRUNCATED, why);
 	else if (outcome == HTTP_NOT_SENT)
@@ -93,6 +100,8 @@ explain_fault(const struct h2_stream *s, char *why, size_t n)
 		snprintf(why, n,
 		    "the answer's headers are larger than %d bytes",
 		    H2_HEADER_BYTES_MAX);
+	else if (s->fault == RPC_BAD_ANSWER && s->interim <= INTERIM_MAX)
+		snprintf(why, n, "%s", BROKEN_RULES);
 	else if (s->fault == RPC_BAD_ANSWER)
 		snprintf(why, n,
 		    "the server announces an answer again and "
@@ -262,9 +271,11 @@ headers_end(struct h2_stream *s)
 	s->headers_came = s->result.status >= 200;
 	if (s->headers_came)
 		return;
-	s->result.status = 0;
-	if (++s->interim > INTERIM_MAX)
+	/* nghttp2 takes any three digits for a status. */
+	if (s->result.status < 100 || ++s->interim > INTERIM_MAX)
 		refuse_answer(s, RPC_BAD_ANSWER);
+	s->result.status = 0;
+	s->result.content_type[0] = '\0';
 }
 
 static void
@@ -291,8 +302,7 @@ closed_early(struct h2_stream *s, uint32_t code)
 		return;
 	}
 	if (!s->reset_by_server) {
-		failed(s, HTTP_UNKNOWN, RPC_BAD_ANSWER,
-		    "the server's answer breaks the rules of HTTP/2");
+		failed(s, HTTP_UNKNOWN, RPC_BAD_ANSWER, BROKEN_RULES);
 		return;
 	}
 	snprintf(why, sizeof(why), "the server reset the stream: %s",
@@ -514,6 +524,7 @@ h2_start(struct h2 *h, struct h2_stream *s, const struct http_request *r)
 		abort(); /* no memory: there is room, and the ids last long */
 	TAILQ_INSERT_TAIL(&h->busy, s, entry);
 	h->streams++;
+	h->carried = true;
 	h->used_ms = now_ms();
 	h2_flush(h);
 }
@@ -538,6 +549,7 @@ h2_reset(struct h2_stream *s)
 	}
 	buf_release(&s->held);
 	s->session = NULL;
+	h->news = true;
 	h2_flush(h);
 }
 

@@ -72,6 +72,7 @@ struct http_result {
 	char why[256];        /* likewise, for people */
 	bool want_http1;      /* not sent: the server speaks no HTTP/2 */
 	bool turned_away;     /* not sent: refused by a server that is there */
+	bool renewed;         /* not sent: it waited when renew() was called */
 };
 
 struct http;
@@ -95,7 +96,10 @@ struct http_ops {
 	void (*cancel)(struct http_exchange *);
 	/* Goes on after an -EAGAIN. Never from a source or sink. */
 	void (*resume)(struct http_exchange *);
-	/* New requests use new connections; the old ones run out. */
+	/*
+	 * New requests use new connections; the old ones run out. Those that
+	 * wait for one are given back, since their credential may have gone.
+	 */
 	void (*renew)(struct http *);
 	void (*stats)(const struct http *, struct http_stats *);
 	void (*free)(struct http *);

@@ -31,6 +31,7 @@ struct http_exchange {
 	struct http_h2 *owner;
 	struct h2_stream stream;   /* busy once it is on a connection */
 	struct request_copy *copy; /* while it waits */
+	uint64_t number;           /* in the order they came */
 	bool slow;
 	uint64_t stall_ms, moved_seen;
 	struct timer *deadline, *stall; /* NULL without one */
@@ -56,7 +57,9 @@ struct http_h2 {
 	TAILQ_HEAD(, slot) slots;
 	LIST_HEAD(, http_exchange) all;
 	struct exchange_list quick, slow; /* that wait */
-	uint64_t refused_ms; /* a connection, at last; 0 for never */
+	uint64_t refused_ms;   /* a connection, at last; 0 for never */
+	uint64_t renewed_upto; /* exchanges up to this one wait no more */
+	struct timer *again;   /* when one that was refused may be tried */
 	struct later pump;
 	struct http_stats stats;
 };
@@ -286,12 +289,15 @@ connect_if_wanted(struct http_h2 *h, bool wanted)
 {
 	bool connecting;
 	int n = count_usable(h, &connecting);
+	uint64_t since = now_ms() - h->refused_ms;
 
 	if (!wanted || connecting || n >= h->max_connections)
 		return;
-	if (n > 0 && h->refused_ms != 0 &&
-	    now_ms() - h->refused_ms < REFUSED_MS)
+	if (n > 0 && h->refused_ms != 0 && since < REFUSED_MS) {
+		/* Those in use may be so for hours, and bring no news. */
+		timer_set(h->again, (int64_t)(REFUSED_MS - since));
 		return;
+	}
 	slot_add(h);
 }
 
@@ -308,43 +314,52 @@ send_waiting(struct http_h2 *h, struct exchange_list *line, bool slow)
 	}
 }
 
+/*
+ * Ends those up to a number that wait in a line. A result may bring new ones,
+ * and take others away.
+ */
+static void
+end_waiting(struct exchange_list *line, uint64_t upto,
+    const struct h2_refusal *why, bool renewed)
+{
+	struct http_exchange *x;
+
+	while ((x = TAILQ_FIRST(line)) != NULL && x->number <= upto) {
+		x->stream.result.want_http1 = why->want_http1;
+		x->stream.result.renewed = renewed;
+		end_unsent(x, why->error, why->why);
+	}
+}
+
 /* Gives room to those that wait, or makes more. */
 static void
 pump_due(void *arg)
 {
+	static const struct h2_refusal anew = {
+		.error = RPC_UNREACHABLE,
+		.why = "connections are made anew",
+	};
 	struct http_h2 *h = arg;
 
+	end_waiting(&h->quick, h->renewed_upto, &anew, true);
+	end_waiting(&h->slow, h->renewed_upto, &anew, true);
 	send_waiting(h, &h->quick, false);
 	send_waiting(h, &h->slow, true);
 	connect_if_wanted(h, !TAILQ_EMPTY(&h->quick) || !TAILQ_EMPTY(&h->slow));
-}
-
-static void
-end_all_waiting(struct http_h2 *h, const struct h2_refusal *why)
-{
-	struct exchange_list all = TAILQ_HEAD_INITIALIZER(all);
-	struct http_exchange *x;
-
-	/* A result may bring new ones, which are not meant. */
-	TAILQ_CONCAT(&all, &h->quick, entry);
-	TAILQ_CONCAT(&all, &h->slow, entry);
-	while ((x = TAILQ_FIRST(&all)) != NULL) {
-		TAILQ_REMOVE(&all, x, entry);
-		TAILQ_INSERT_HEAD(line_of(x), x, entry);
-		x->stream.result.want_http1 = why->want_http1;
-		end_unsent(x, why->error, why->why);
-	}
 }
 
 /* A connection that could not be made, while there is no other. */
 static void
 refused(struct http_h2 *h, const struct h2_refusal *r)
 {
+	uint64_t upto = h->stats.exchanges;
 	bool connecting;
 
 	h->refused_ms = now_ms();
-	if (r->want_http1 || count_usable(h, &connecting) == 0)
-		end_all_waiting(h, r);
+	if (!r->want_http1 && count_usable(h, &connecting) > 0)
+		return;
+	end_waiting(&h->quick, upto, r, false);
+	end_waiting(&h->slow, upto, r, false);
 }
 
 static void
@@ -397,7 +412,7 @@ h2_transport_start(struct http *http, const struct http_request *req,
 		timer_set(x->stall, (int64_t)req->stall_ms);
 	}
 	LIST_INSERT_HEAD(&h->all, x, all);
-	h->stats.exchanges++;
+	x->number = ++h->stats.exchanges;
 	h->stats.in_flight++;
 	s = TAILQ_EMPTY(line_of(x)) ? slot_with_room(h, x->slow) : NULL;
 	if (s != NULL) {
@@ -433,6 +448,7 @@ h2_transport_renew(struct http *http)
 
 	TAILQ_FOREACH(s, &h->slots, entry)
 		h2_retire(s->h2);
+	h->renewed_upto = h->stats.exchanges;
 	loop_later(h->shared.loop, &h->pump);
 }
 
@@ -454,6 +470,7 @@ h2_transport_free(struct http *http)
 	while ((s = TAILQ_FIRST(&h->slots)) != NULL)
 		slot_free(s);
 	later_cancel(h->shared.loop, &h->pump);
+	timer_free(h->again);
 	free(h->origin);
 	free(h);
 }
@@ -498,5 +515,6 @@ http_h2_new(
 	TAILQ_INIT(&h->quick);
 	TAILQ_INIT(&h->slow);
 	later_init(&h->pump, pump_due, h);
+	h->again = timer_new(l, pump_due, h);
 	return &h->http;
 }

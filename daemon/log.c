@@ -27,6 +27,12 @@ log_set_level(enum log_level level)
 	threshold = level;
 }
 
+bool
+log_wants(enum log_level level)
+{
+	return level <= threshold;
+}
+
 int
 log_level_by_name(const char *name, enum log_level *ret)
 {

@@ -10,11 +10,13 @@
 #ifndef DAEMON_LOG_H
 #define DAEMON_LOG_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
 
 void log_set_level(enum log_level level);
+bool log_wants(enum log_level level);
 /* 0, or -EINVAL for a word that is no level. */
 int log_level_by_name(const char *name, enum log_level *ret);
 
@@ -27,7 +29,12 @@ void log_at(enum log_level level, const char *fmt, ...)
 #define log_error(...) log_at(LOG_ERROR, __VA_ARGS__)
 #define log_warn(...)  log_at(LOG_WARN, __VA_ARGS__)
 #define log_info(...)  log_at(LOG_INFO, __VA_ARGS__)
-#define log_debug(...) log_at(LOG_DEBUG, __VA_ARGS__)
+/* What it tells is not worked out while nobody wants it. */
+#define log_debug(...)                                  \
+	do {                                            \
+		if (log_wants(LOG_DEBUG))               \
+			log_at(LOG_DEBUG, __VA_ARGS__); \
+	} while (0)
 
 /*
  * Overwrites with '*' in place what looks like an API key (wrn_…) or a JWT

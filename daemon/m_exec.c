@@ -1,11 +1,9 @@
-#include <ctype.h>
-#include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include <json-c/json.h>
 
 #include "daemon/api.h"
+#include "daemon/command.h"
 #include "daemon/dispatch.h"
 #include "daemon/upstream.h"
 #include "daemon/use.h"
@@ -26,16 +24,10 @@ static struct upstream_request *
 make_request(void *arg, const char *id)
 {
 	const struct exec *x = arg;
-	struct json_object *p = x->call->params;
-	struct api_command c = {
-		.cmd = jx_str(p, "cmd"),
-		.args = jx_arr(p, "args"),
-		.cwd = jx_str(p, "cwd"),
-		.envs = jx_obj(p, "envs"),
-		.timeout_s = TIMEOUT_S,
-	};
+	struct api_command c = command_of(x->call->params);
 
-	jx_int(p, "timeout_sec", 1, INT32_MAX, &c.timeout_s);
+	c.timeout_s = TIMEOUT_S;
+	jx_int(x->call->params, "timeout_sec", 1, INT32_MAX, &c.timeout_s);
 	return api_exec(id, &c);
 }
 
@@ -80,28 +72,6 @@ result_of(const struct upstream_answer *a, bool resumed, struct rpc_error *e)
 	return NULL;
 }
 
-/*
- * Upstream has one error for all that goes wrong with a program's start; its
- * message tells what a shell would tell by 126 and 127.
- */
-static void
-refine(struct rpc_error *e)
-{
-	size_t n = strlen(e->message);
-	static const char gone[] = "no such file or directory";
-
-	if (e->kind != RPC_AGENT)
-		return;
-	if (strstr(e->message, "executable file not found") != NULL ||
-	    (n >= sizeof(gone) - 1 &&
-		strcmp(e->message + n - (sizeof(gone) - 1), gone) == 0))
-		e->kind = RPC_CMD_NOT_FOUND;
-	else if (strstr(e->message, "permission denied") != NULL)
-		e->kind = RPC_CMD_NOT_EXEC;
-	else if (strstr(e->message, "deadline exceeded") != NULL)
-		e->kind = RPC_TIMEOUT;
-}
-
 static void
 done(void *arg, const struct upstream_answer *a, bool resumed,
     struct rpc_error *e)
@@ -115,7 +85,7 @@ done(void *arg, const struct upstream_answer *a, bool resumed,
 		if (result == NULL)
 			e = &odd;
 	} else {
-		refine(e);
+		command_explain(e);
 	}
 	call_done(x->call, result, e);
 	free(x);
@@ -128,29 +98,6 @@ cancel(void *arg)
 
 	use_cancel(x->use);
 	free(x);
-}
-
-/* Names that a shell can export; the values may be anything. */
-static int
-check_envs(struct json_object *envs, struct rpc_error *why)
-{
-	const char *s;
-
-	if (envs == NULL)
-		return 0;
-	json_object_object_foreach(envs, name, value) {
-		(void)value;
-		s = name;
-		if (isalpha((unsigned char)*s) || *s == '_')
-			while (isalnum((unsigned char)*s) || *s == '_')
-				s++;
-		if (s != name && *s == '\0')
-			continue;
-		rpc_error_set_param(why, "envs",
-		    "parameter envs: \"%.64s\" is no name of a variable", name);
-		return -EINVAL;
-	}
-	return 0;
 }
 
 void
@@ -166,7 +113,7 @@ m_exec_run(struct call *c)
 		.done = done,
 	};
 
-	if (check_envs(jx_obj(c->params, "envs"), &why) < 0) {
+	if (command_check(c->params, &why) < 0) {
 		call_fail(c, &why);
 		return;
 	}

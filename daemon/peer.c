@@ -49,8 +49,9 @@ struct peer {
 	int fd_count;
 	int line_fds; /* of the line being handled */
 	struct buf out;
-	bool blocked;  /* the socket took no more of it */
-	uint64_t sent; /* bytes in all; seen_sent: at the last look */
+	bool blocked;     /* the socket took no more of it */
+	size_t send_size; /* of what the turn before had to send */
+	uint64_t sent;    /* bytes in all; seen_sent: at the last look */
 	uint64_t seen_sent;
 	bool half_closed, hung_up, doomed;
 	const struct peer_ops *ops;
@@ -236,6 +237,7 @@ send_queued(struct peer *p)
 	size_t before = p->out.len;
 	ssize_t n;
 
+	p->send_size = before < SEND_AT_ONCE ? before : SEND_AT_ONCE;
 	while (p->out.len > 0) {
 		n = send(p->fd, buf_head(&p->out), p->out.len,
 		    MSG_DONTWAIT | MSG_NOSIGNAL);
@@ -261,12 +263,16 @@ int
 peer_send(struct peer *p, const struct buf *line)
 {
 	size_t before = p->out.len;
+	char *space;
 
 	if (p->hung_up)
 		return 0;
 	if (p->user->output + line->len > LIMIT_OUTPUT_PER_UID &&
 	    before + line->len > LIMIT_OUTPUT_SOFT)
 		return -ENOBUFS;
+	/* Many answers come in turns of many: the buffer need not grow then. */
+	if (before == 0)
+		buf_reserve(&p->out, p->send_size, &space);
 	if (buf_add(&p->out, buf_head(line), line->len) < 0 ||
 	    buf_add(&p->out, "\n", 1) < 0) {
 		set_output(p, before);

@@ -1,6 +1,5 @@
 #include "daemon/tracker.h"
 
-#include <search.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,9 +22,11 @@ struct tracker {
 	struct loop *loop;
 	struct store *store;
 	TAILQ_HEAD(, capsule) capsules; /* in the order of their creation */
-	void *by_id, *by_name;          /* trees of tsearch(3) */
-	struct timer *again;            /* saves what could not be saved */
-	struct events *events;          /* NULL: nobody is told */
+	struct hash by_id, by_record, by_name;
+	size_t longest; /* of all IDs: what is not shorter begins none */
+	int counts[CAPSULE_UNCERTAIN + 1];
+	struct timer *again;   /* saves what could not be saved */
+	struct events *events; /* NULL: nobody is told */
 };
 
 /* One write under way. */
@@ -36,49 +37,50 @@ struct save {
 	void *arg;
 };
 
-static int
-compare_id(const void *va, const void *vb)
+static uint64_t
+value_of(const char *text)
 {
-	const struct capsule *a = va, *b = vb;
-
-	return strcmp(a->row.id, b->row.id);
+	return hash_text(text, strlen(text), 0);
 }
 
-static int
-compare_name(const void *va, const void *vb)
+static uint64_t
+value_of_name(uid_t uid, const char *name)
 {
-	const struct capsule *a = va, *b = vb;
+	return hash_text(name, strlen(name), uid);
+}
 
-	if (a->row.uid != b->row.uid)
-		return a->row.uid < b->row.uid ? -1 : 1;
-	return strcmp(a->row.name, b->row.name);
+/* Names are unique among a user's capsules that are not gone. */
+static void
+index_name(struct tracker *t, struct capsule *c)
+{
+	const struct capsule_row *r = &c->row;
+
+	if (r->name[0] != '\0' && r->state != CAPSULE_GONE &&
+	    tracker_by_name(t, r->uid, r->name) == NULL)
+		hash_add(
+		    &t->by_name, &c->by_name, value_of_name(r->uid, r->name));
 }
 
 static void
-index_add(struct tracker *t, struct capsule *c)
+index_id(struct tracker *t, struct capsule *c)
 {
-	if (c->row.id[0] != '\0')
-		tsearch(c, &t->by_id, compare_id);
-	if (c->row.name[0] != '\0' && c->row.state != CAPSULE_GONE)
-		tsearch(c, &t->by_name, compare_name);
-}
+	size_t n = strlen(c->row.id);
 
-/* Takes c out of a tree, but not another capsule that compares equal. */
-static void
-index_drop(
-    void **tree, struct capsule *c, int (*compare)(const void *, const void *))
-{
-	struct capsule **found = tfind(c, tree, compare);
-
-	if (found != NULL && *found == c)
-		tdelete(c, tree, compare);
+	if (n == 0 || tracker_by_id(t, c->row.id) != NULL)
+		return;
+	hash_add(&t->by_id, &c->by_id, value_of(c->row.id));
+	if (n > t->longest)
+		t->longest = n;
 }
 
 static void
-index_remove(struct tracker *t, struct capsule *c)
+index_record(struct tracker *t, struct capsule *c)
 {
-	index_drop(&t->by_id, c, compare_id);
-	index_drop(&t->by_name, c, compare_name);
+	size_t n = strlen(c->row.record);
+
+	hash_add(&t->by_record, &c->by_record, value_of(c->row.record));
+	if (n > t->longest)
+		t->longest = n;
 }
 
 void
@@ -106,7 +108,10 @@ insert(struct tracker *t, const struct capsule_row *row)
 	c->refs = 1; /* the tracker's */
 	c->tracker = t;
 	TAILQ_INSERT_TAIL(&t->capsules, c, entry);
-	index_add(t, c);
+	index_id(t, c);
+	index_record(t, c);
+	index_name(t, c);
+	t->counts[row->state]++;
 	return c;
 }
 
@@ -141,7 +146,10 @@ load_row(void *arg, const struct capsule_row *row)
 static void
 take_out(struct tracker *t, struct capsule *c)
 {
-	index_remove(t, c);
+	hash_remove(&t->by_id, &c->by_id);
+	hash_remove(&t->by_record, &c->by_record);
+	hash_remove(&t->by_name, &c->by_name);
+	t->counts[c->row.state]--;
 	TAILQ_REMOVE(&t->capsules, c, entry);
 	c->forgotten = true;
 	capsule_unref(c);
@@ -212,35 +220,54 @@ tracker_free(struct tracker *t)
 		return;
 	while ((c = TAILQ_FIRST(&t->capsules)) != NULL)
 		take_out(t, c);
+	hash_release(&t->by_id);
+	hash_release(&t->by_record);
+	hash_release(&t->by_name);
 	timer_free(t->again);
 	free(t);
-}
-
-static struct capsule *
-find(void *const *tree, const struct capsule *like,
-    int (*compare)(const void *, const void *))
-{
-	struct capsule **found = tfind(like, tree, compare);
-
-	return found ? *found : NULL;
 }
 
 struct capsule *
 tracker_by_id(struct tracker *t, const char *id)
 {
-	struct capsule like = { 0 };
+	struct hash_entry *e = hash_first(&t->by_id, value_of(id));
+	struct capsule *c;
 
-	snprintf(like.row.id, sizeof(like.row.id), "%s", id);
-	return find(&t->by_id, &like, compare_id);
+	for (; e != NULL; e = hash_next(e)) {
+		c = hash_owner(e, struct capsule, by_id);
+		if (strcmp(c->row.id, id) == 0)
+			return c;
+	}
+	return NULL;
+}
+
+static struct capsule *
+by_record(struct tracker *t, const char *record)
+{
+	struct hash_entry *e = hash_first(&t->by_record, value_of(record));
+	struct capsule *c;
+
+	for (; e != NULL; e = hash_next(e)) {
+		c = hash_owner(e, struct capsule, by_record);
+		if (strcmp(c->row.record, record) == 0)
+			return c;
+	}
+	return NULL;
 }
 
 struct capsule *
 tracker_by_name(struct tracker *t, uid_t uid, const char *name)
 {
-	struct capsule like = { .row.uid = uid };
+	struct hash_entry *e;
+	struct capsule *c;
 
-	snprintf(like.row.name, sizeof(like.row.name), "%s", name);
-	return find(&t->by_name, &like, compare_name);
+	e = hash_first(&t->by_name, value_of_name(uid, name));
+	for (; e != NULL; e = hash_next(e)) {
+		c = hash_owner(e, struct capsule, by_name);
+		if (c->row.uid == uid && strcmp(c->row.name, name) == 0)
+			return c;
+	}
+	return NULL;
 }
 
 struct capsule *
@@ -268,38 +295,53 @@ has_prefix(const struct capsule *c, const char *ref)
 	       strncmp(c->row.record, ref, n) == 0;
 }
 
-static bool
-is_exact(const struct capsule *c, const char *ref)
+/* What is called just that, by upstream or here, whoever's it is. */
+static struct capsule *
+exact(struct tracker *t, const char *ref)
 {
-	return strcmp(c->row.id, ref) == 0 || strcmp(c->row.record, ref) == 0;
+	struct capsule *c = tracker_by_id(t, ref);
+
+	return c != NULL ? c : by_record(t, ref);
+}
+
+/* How many of a user's are begun by ref, and the last of them. */
+static int
+begun_by(struct tracker *t, uid_t uid, const char *ref, struct capsule **ret)
+{
+	struct capsule *c;
+	int matches = 0;
+
+	/* The usual full ID of a capsule that was not made here. */
+	if (strlen(ref) >= t->longest)
+		return 0;
+	TAILQ_FOREACH(c, &t->capsules, entry) {
+		if (c->row.uid != uid || !has_prefix(c, ref) ||
+		    c->row.state == CAPSULE_GONE)
+			continue;
+		*ret = c;
+		matches++;
+	}
+	return matches;
 }
 
 struct capsule *
 tracker_resolve(
     struct tracker *t, uid_t uid, const char *ref, struct rpc_error *ret)
 {
-	struct capsule *c, *match = NULL;
-	int matches = 0;
+	struct capsule *match;
+	int matches;
 
 	match = tracker_by_name(t, uid, ref);
 	if (match != NULL)
 		return match;
-	/* A whole ID, which scripts use, without a look at all of them. */
-	c = tracker_by_id(t, ref);
-	if (c != NULL && c->row.uid == uid)
-		return c;
-	TAILQ_FOREACH(c, &t->capsules, entry) {
-		if (c->row.uid != uid || !has_prefix(c, ref))
-			continue;
-		if (is_exact(c, ref))
-			return c;
-		if (c->row.state == CAPSULE_GONE)
-			continue;
-		match = c;
-		matches++;
-	}
+	match = exact(t, ref);
+	if (match != NULL && match->row.uid == uid)
+		return match;
+	matches = begun_by(t, uid, ref, &match);
 	if (matches == 1 && strlen(ref) >= PREFIX_MIN)
 		return match;
+	if (ret == NULL)
+		return NULL;
 	if (matches > 1 && strlen(ref) >= PREFIX_MIN)
 		rpc_error_set(ret, RPC_AMBIGUOUS,
 		    "%s is the beginning of %d capsules' IDs; give more of it",
@@ -314,9 +356,9 @@ tracker_resolve(
 void
 tracker_set_id(struct tracker *t, struct capsule *c, const char *id)
 {
-	index_drop(&t->by_id, c, compare_id);
+	hash_remove(&t->by_id, &c->by_id);
 	snprintf(c->row.id, sizeof(c->row.id), "%s", id);
-	index_add(t, c);
+	index_id(t, c);
 }
 
 void
@@ -324,6 +366,10 @@ tracker_set_state(struct capsule *c, enum capsule_state state)
 {
 	log_debug("capsule record=%s id=%s: %s -> %s", c->row.record, c->row.id,
 	    capsule_state_name(c->row.state), capsule_state_name(state));
+	if (!c->forgotten) {
+		c->tracker->counts[c->row.state]--;
+		c->tracker->counts[state]++;
+	}
 	c->row.state = state;
 	c->row.changed_at = wall_ms();
 	capsule_note(c, capsule_state_name(state));
@@ -375,7 +421,7 @@ tracker_save(struct tracker *t, struct capsule *c, store_fn *fn, void *arg)
 	capsule_ref(c);
 	c->dirty = false;
 	if (c->row.state == CAPSULE_GONE)
-		index_drop(&t->by_name, c, compare_name);
+		hash_remove(&t->by_name, &c->by_name);
 	store_put(t->store, &c->row, saved, s);
 }
 
@@ -403,11 +449,5 @@ tracker_next(struct capsule *c)
 int
 tracker_count(struct tracker *t, enum capsule_state state)
 {
-	struct capsule *c;
-	int n = 0;
-
-	TAILQ_FOREACH(c, &t->capsules, entry)
-		if (c->row.state == state)
-			n++;
-	return n;
+	return t->counts[state];
 }

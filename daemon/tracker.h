@@ -5,6 +5,7 @@
 #ifndef DAEMON_TRACKER_H
 #define DAEMON_TRACKER_H
 
+#include "daemon/hash.h"
 #include "daemon/loop.h"
 #include "daemon/store.h"
 #include "proto/queue.h"
@@ -28,6 +29,7 @@ struct capsule {
 	int refs;
 	bool forgotten; /* no longer in the tracker */
 	bool dirty;     /* the store lacks the last change */
+	struct hash_entry by_id, by_record, by_name;
 
 	/* keepalive.c */
 	int holds;           /* calls that use it now */
@@ -60,8 +62,8 @@ struct capsule *tracker_by_key(struct tracker *t, uid_t uid, const char *key);
 
 /*
  * What a person wrote: a name, a record ID, an ID or a prefix of one that fits
- * a single capsule of that user. NULL with *ret set to RPC_NOT_FOUND or
- * RPC_AMBIGUOUS.
+ * a single capsule of that user. NULL with *ret, unless that is NULL, set to
+ * RPC_NOT_FOUND or RPC_AMBIGUOUS.
  */
 struct capsule *tracker_resolve(
     struct tracker *t, uid_t uid, const char *ref, struct rpc_error *ret);

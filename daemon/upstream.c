@@ -7,6 +7,7 @@
 
 #include "daemon/cred.h"
 #include "daemon/dialer.h"
+#include "daemon/hash.h"
 #include "daemon/http_curl.h"
 #include "daemon/http_h2.h"
 #include "daemon/log.h"
@@ -27,6 +28,7 @@
 #define SLEEP_MS       2000    /* a longer gap means that the machine slept */
 #define JOIN_MS        1000    /* one that takes longer may be stuck */
 #define HTTP1_MS       3600000 /* then HTTP/2 is tried again */
+#define AUTH_MAX       (LIMIT_SECRET + 32)
 
 struct flight;
 
@@ -48,7 +50,6 @@ struct flight {
 	const struct upstream_request
 	    *req; /* the first caller's; NULL: shared */
 	const char *method;
-	char *url;
 	enum upstream_auth auth;
 	bool idempotent;
 	size_t max_answer;
@@ -58,20 +59,25 @@ struct flight {
 	int attempts;
 	struct http *via;               /* of the last attempt */
 	struct http_exchange *exchange; /* NULL between attempts */
-	struct timer *backoff;
+	struct later start;             /* its first attempt */
+	struct timer *backoff;          /* the next; NULL before there is one */
 	TAILQ_HEAD(, upstream_call) calls;
 	TAILQ_ENTRY(flight) entry;
+	struct hash_entry by_url; /* of one that may be shared */
+	char url[];
 };
 
 struct upstream {
 	struct loop *loop;
 	const struct cred *cred;
 	char *base_url;
+	size_t base_len;
 	struct dialer *dialer;
 	struct http *http1;
 	struct http *http2;      /* NULL for a plain base URL */
 	uint64_t http1_until_ms; /* the server speaks no HTTP/2 */
 	TAILQ_HEAD(, flight) flights;
+	struct hash by_url;
 	double budget;
 	uint64_t changes; /* flights that may have changed something, landed */
 	int timeouts_in_row;
@@ -159,6 +165,9 @@ note_result(struct flight *f, const struct http_result *r)
 	if (r->error == RPC_TOO_LARGE || r->error == RPC_DATA_SOCKET ||
 	    r->error == RPC_BUSY)
 		return;
+	/* Servers close connections now and then; another one will serve. */
+	if (r->turned_away && f->attempts < ATTEMPTS)
+		return;
 	note_down(u, r->why);
 	if (r->error != RPC_TIMEOUT)
 		u->timeouts_in_row = 0;
@@ -169,13 +178,15 @@ note_result(struct flight *f, const struct http_result *r)
 /* ---- flights ---- */
 
 static void flight_launch(struct flight *f);
+static void launch_due(void *arg);
 
 static void
 flight_free(struct flight *f)
 {
 	TAILQ_REMOVE(&f->up->flights, f, entry);
+	hash_remove(&f->up->by_url, &f->by_url);
+	later_cancel(f->up->loop, &f->start);
 	timer_free(f->backoff);
-	free(f->url);
 	free(f);
 }
 
@@ -267,15 +278,16 @@ retry(struct flight *f, const struct http_result *r)
 	f->exchange = NULL;
 	log_debug("upstream: again method=%s url=%s after_ms=%jd", f->method,
 	    f->url, (intmax_t)delay);
+	if (f->backoff == NULL)
+		f->backoff = timer_new(f->up->loop, launch_due, f);
 	timer_set(f->backoff, delay);
 	return true;
 }
 
 /* Nothing was sent: that was no attempt. */
 static void
-use_http1(struct flight *f)
+launch_again(struct flight *f)
 {
-	f->up->http1_until_ms = now_ms() + HTTP1_MS;
 	f->exchange = NULL;
 	f->attempts--;
 	flight_launch(f);
@@ -293,8 +305,10 @@ exchange_done(void *arg, struct http_result *r)
 		.why = r->why,
 	};
 
-	if (r->want_http1) {
-		use_http1(f);
+	if (r->want_http1)
+		f->up->http1_until_ms = now_ms() + HTTP1_MS;
+	if (r->want_http1 || r->renewed) {
+		launch_again(f);
 		return;
 	}
 	note_result(f, r);
@@ -311,20 +325,32 @@ exchange_done(void *arg, struct http_result *r)
 	land(f, &answer);
 }
 
-/* "Name: secret", to be wiped by the caller; NULL when there is no secret. */
-static char *
-auth_header(const struct flight *f)
+/*
+ * Writes "Name: secret" and returns its length, or 0 when there is no secret.
+ * The caller has it on the stack and wipes it.
+ */
+static size_t
+auth_header(const struct flight *f, char header[AUTH_MAX])
 {
-	const struct cred *c = f->up->cred;
-	const char *key = cred_secret(c, CRED_API_KEY);
-	const char *token = cred_secret(c, CRED_TOKEN);
+	const char *key = cred_secret(f->up->cred, CRED_API_KEY);
+	const char *token = cred_secret(f->up->cred, CRED_TOKEN);
+	const char *name = "Authorization: Bearer ", *secret = token;
+	size_t n, len;
 
-	if (key != NULL && (f->auth == AUTH_KEY_OR_TOKEN ||
-			       (f->auth == AUTH_TOKEN_OR_KEY && token == NULL)))
-		return xasprintf("X-API-Key: %s", key);
-	if (token != NULL)
-		return xasprintf("Authorization: Bearer %s", token);
-	return NULL;
+	if (key != NULL &&
+	    (f->auth == AUTH_KEY_OR_TOKEN ||
+		(f->auth == AUTH_TOKEN_OR_KEY && token == NULL))) {
+		name = "X-API-Key: ";
+		secret = key;
+	}
+	if (secret == NULL)
+		return 0;
+	n = strlen(name);
+	len = strnlen(secret, LIMIT_SECRET);
+	memcpy(header, name, n);
+	memcpy(header + n, secret, len);
+	header[n + len] = '\0';
+	return n + len;
 }
 
 static const char *
@@ -368,10 +394,12 @@ transport_for(const struct flight *f)
 static void
 flight_launch(struct flight *f)
 {
-	uint64_t spent = now_ms() - f->started_ms;
+	/* The first is made in the turn in which it was asked for. */
+	uint64_t spent = f->via != NULL ? now_ms() - f->started_ms : 0;
 	const struct upstream_request *req = f->req;
 	const char *headers[1];
-	char *auth = NULL, *type = NULL;
+	char auth[AUTH_MAX], *type = NULL;
+	size_t auth_len = 0;
 	struct http_request h = {
 		.method = f->method,
 		.url = f->url,
@@ -389,8 +417,8 @@ flight_launch(struct flight *f)
 		return;
 	}
 	if (f->auth != AUTH_NONE) {
-		auth = auth_header(f);
-		if (auth == NULL) {
+		auth_len = auth_header(f, auth);
+		if (auth_len == 0) {
 			land_error(f, RPC_NO_CREDENTIAL, missing_credential(f));
 			return;
 		}
@@ -413,14 +441,12 @@ flight_launch(struct flight *f)
 	f->attempts++;
 	f->via = transport_for(f);
 	f->exchange = f->via->ops->start(f->via, &h, exchange_done, f);
-	if (auth != NULL)
-		explicit_bzero(auth, strlen(auth));
-	free(auth);
+	explicit_bzero(auth, auth_len);
 	free(type);
 }
 
 static void
-backoff_due(void *arg)
+launch_due(void *arg)
 {
 	flight_launch(arg);
 }
@@ -441,6 +467,14 @@ epoch_now(const struct upstream *u)
 	return u->changes + cred_generation(u->cred);
 }
 
+/* Between attempts, or before the first. */
+static bool
+is_waiting(const struct flight *f)
+{
+	return f->start.queued ||
+	       (f->backoff != NULL && timer_armed(f->backoff));
+}
+
 /*
  * Whether it is under way and neither stuck nor telling its callers just now.
  */
@@ -449,35 +483,39 @@ is_joinable(const struct flight *f)
 {
 	return f->req == NULL && f->epoch == epoch_now(f->up) &&
 	       now_ms() - f->started_ms < JOIN_MS &&
-	       (f->exchange != NULL || timer_armed(f->backoff));
+	       (f->exchange != NULL || is_waiting(f));
 }
 
 /* A flight of the same GET that this one may join. */
 static struct flight *
 flight_find(
-    struct upstream *u, const struct upstream_request *r, const char *url)
+    struct upstream *u, const struct upstream_request *r, uint64_t value)
 {
+	struct hash_entry *e;
 	struct flight *f;
 
-	if (!is_shareable(r))
-		return NULL;
-	TAILQ_FOREACH(f, &u->flights, entry)
-		if (is_joinable(f) && f->auth == r->auth &&
-		    strcmp(f->url, url) == 0)
+	for (e = hash_first(&u->by_url, value); e != NULL; e = hash_next(e)) {
+		f = hash_owner(e, struct flight, by_url);
+		if (f->auth == r->auth &&
+		    strcmp(f->url + u->base_len, r->path) == 0 &&
+		    is_joinable(f))
 			return f;
+	}
 	return NULL;
 }
 
-/* Takes url over. The first attempt is made in the next turn. */
+/* The first attempt is made at the end of the turn. */
 static struct flight *
-flight_new(struct upstream *u, const struct upstream_request *r, char *url)
+flight_new(
+    struct upstream *u, const struct upstream_request *r, size_t path_len)
 {
-	struct flight *f = xcalloc(1, sizeof(*f));
+	struct flight *f = xcalloc(1, sizeof(*f) + u->base_len + path_len + 1);
 
 	f->up = u;
-	f->req = is_shareable(r) ? NULL : r;
+	f->req = r;
 	f->method = r->method;
-	f->url = url;
+	memcpy(f->url, u->base_url, u->base_len);
+	memcpy(f->url + u->base_len, r->path, path_len);
 	f->auth = r->auth;
 	f->idempotent = r->idempotent;
 	f->max_answer = r->max_answer;
@@ -487,10 +525,34 @@ flight_new(struct upstream *u, const struct upstream_request *r, char *url)
 	f->stall_ms = r->stall_ms;
 	f->started_ms = now_ms();
 	f->epoch = epoch_now(u);
-	f->backoff = timer_new(u->loop, backoff_due, f);
+	later_init(&f->start, launch_due, f);
 	TAILQ_INIT(&f->calls);
 	TAILQ_INSERT_TAIL(&u->flights, f, entry);
-	timer_set(f->backoff, 0);
+	loop_last(u->loop, &f->start);
+	return f;
+}
+
+/* The flight of an equal GET, or a new one. */
+static struct flight *
+flight_for(struct upstream *u, const struct upstream_request *r)
+{
+	size_t n = strlen(r->path);
+	uint64_t value = hash_text(r->path, n, r->auth);
+	bool shareable = is_shareable(r);
+	struct flight *f = shareable ? flight_find(u, r, value) : NULL;
+
+	if (f != NULL) {
+		u->stats.shared++;
+		return f;
+	}
+	u->stats.requests++;
+	if (u->budget < BUDGET_MAX)
+		u->budget += BUDGET_SHARE;
+	f = flight_new(u, r, n);
+	if (shareable) {
+		f->req = NULL;
+		hash_add(&u->by_url, &f->by_url, value);
+	}
 	return f;
 }
 
@@ -499,22 +561,11 @@ upstream_send(struct upstream *u, const struct upstream_request *r,
     upstream_fn *fn, void *arg)
 {
 	struct upstream_call *call = xcalloc(1, sizeof(*call));
-	char *url = xasprintf("%s%s", u->base_url, r->path);
-	struct flight *f = flight_find(u, r, url);
 
-	if (f != NULL) {
-		u->stats.shared++;
-		free(url);
-	} else {
-		u->stats.requests++;
-		if (u->budget < BUDGET_MAX)
-			u->budget += BUDGET_SHARE;
-		f = flight_new(u, r, url);
-	}
-	call->flight = f;
+	call->flight = flight_for(u, r);
 	call->fn = fn;
 	call->arg = arg;
-	TAILQ_INSERT_TAIL(&f->calls, call, entry);
+	TAILQ_INSERT_TAIL(&call->flight->calls, call, entry);
 	return call;
 }
 
@@ -531,10 +582,10 @@ upstream_cancel(struct upstream_call *call)
 	if (!TAILQ_EMPTY(&f->calls))
 		return;
 	/*
-	 * While land() tells the callers, its flight has no exchange and no
-	 * timer, and land() itself frees it.
+	 * While land() tells the callers, its flight has no exchange and
+	 * waits for none, and land() itself frees it.
 	 */
-	if (f->exchange == NULL && !timer_armed(f->backoff))
+	if (f->exchange == NULL && !is_waiting(f))
 		return;
 	if (f->exchange != NULL)
 		f->via->ops->cancel(f->exchange);
@@ -622,6 +673,7 @@ upstream_new(struct loop *l, const struct settings *s, const struct cred *c)
 	u->loop = l;
 	u->cred = c;
 	u->base_url = xstrdup(s->base_url);
+	u->base_len = strlen(u->base_url);
 	u->budget = BUDGET_MAX;
 	make_transports(u, s);
 	TAILQ_INIT(&u->flights);
@@ -649,6 +701,7 @@ upstream_free(struct upstream *u)
 	u->http1->ops->free(u->http1);
 	if (u->http2 != NULL)
 		u->http2->ops->free(u->http2);
+	hash_release(&u->by_url);
 	dialer_free(u->dialer);
 	timer_free(u->clock_timer);
 	free(u->base_url);

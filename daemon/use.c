@@ -22,7 +22,8 @@
 /*
  * One use: look, perhaps wake, send, and once more when the capsule fell
  * asleep in between (a 409 was not carried out). Holds a reference to its
- * capsule, and keeps it awake, until finish() or use_cancel().
+ * capsule, and unless it is passive keeps it awake, until finish() or
+ * use_cancel().
  */
 struct use {
 	struct uses *all;
@@ -61,10 +62,9 @@ use_free(struct use *u)
 	wake_cancel(u->wake);
 	upstream_cancel(u->call);
 	upstream_request_free(u->request);
-	if (u->target.capsule != NULL) {
+	if (u->target.capsule != NULL && !u->spec.passive)
 		keepalive_drop(u->target.capsule);
-		capsule_unref(u->target.capsule);
-	}
+	capsule_unref(u->target.capsule);
 	free(u);
 }
 
@@ -158,7 +158,7 @@ static void
 send_request(struct use *u)
 {
 	u->sends++;
-	if (u->target.capsule != NULL)
+	if (u->target.capsule != NULL && !u->spec.passive)
 		keepalive_touch(u->target.capsule);
 	u->request = u->spec.request(u->spec.arg, u->target.id);
 	u->call = upstream_send(u->all->upstream, u->request, answered, u);
@@ -179,10 +179,10 @@ use_start(struct uses *us, const struct use_spec *spec, struct rpc_error *why)
 	u->spec.ref = NULL; /* lent for this call only */
 	u->target = target;
 	LIST_INSERT_HEAD(&us->list, u, entry);
-	if (target.capsule != NULL) {
+	if (target.capsule != NULL)
 		capsule_ref(target.capsule);
+	if (target.capsule != NULL && !spec->passive)
 		keepalive_hold(us->keepalive, target.capsule);
-	}
 	if (spec->look_first && target.capsule != NULL)
 		wake(u);
 	else

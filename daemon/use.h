@@ -31,6 +31,7 @@ struct use_spec {
 	int auto_resume; /* 1 yes, 0 no, -1 as the capsule or settings say */
 	bool
 	    look_first; /* the request cannot be made twice: see that it runs */
+	bool passive;   /* upstream may not count it as activity */
 	/* Makes the request once the capsule's ID is known; the use's own. */
 	struct upstream_request *(*request)(void *arg, const char *id);
 	/*

@@ -18,6 +18,11 @@
 #define CAPSULE { "capsule", PARAM_CAPSULE, PARAM_REQUIRED, 1, LIMIT_NAME, NULL, "ID, unambiguous ID prefix, or name" }
 #define AUTO_RESUME { "auto_resume", PARAM_BOOL, PARAM_OPTIONAL, 0, 0, NULL, "resume the capsule if it was paused for inactivity (default: as configured)" }
 #define PATH { "path", PARAM_STRING, PARAM_REQUIRED, 1, LIMIT_PATH, NULL, "absolute path in the capsule" }
+#define COMMAND \
+	{ "cmd",         PARAM_STRING,  PARAM_REQUIRED, 1, LIMIT_ARG, NULL, "the program" }, \
+	{ "args",        PARAM_STRINGS, PARAM_OPTIONAL, 0, LIMIT_ARG, NULL, "its arguments, passed as they are" }, \
+	{ "cwd",         PARAM_STRING,  PARAM_OPTIONAL, 1, LIMIT_PATH, NULL, "folder to run in" }, \
+	{ "envs",        PARAM_MAP,     PARAM_OPTIONAL, 0, LIMIT_ARG, NULL, "environment variables to add" }
 #define HOST { "host", PARAM_IDENT, PARAM_REQUIRED, 0, 0, "host", "its ID" }
 #define TAG { "tag", PARAM_STRING, PARAM_REQUIRED, 1, LIMIT_LABEL_VALUE, NULL, "the tag" }
 #define END { NULL, 0, 0, 0, 0, NULL, NULL }
@@ -102,12 +107,23 @@ static const struct param capsule_usage_params[] = {
 	END
 };
 static const struct param exec_run_params[] = {
-	CAPSULE,
-	{ "cmd",         PARAM_STRING,  PARAM_REQUIRED, 1, LIMIT_ARG, NULL, "the program" },
-	{ "args",        PARAM_STRINGS, PARAM_OPTIONAL, 0, LIMIT_ARG, NULL, "its arguments, passed as they are" },
-	{ "cwd",         PARAM_STRING,  PARAM_OPTIONAL, 1, LIMIT_PATH, NULL, "folder to run in" },
-	{ "envs",        PARAM_MAP,     PARAM_OPTIONAL, 0, LIMIT_ARG, NULL, "environment variables to add" },
+	CAPSULE, COMMAND,
 	{ "timeout_sec", PARAM_INT,     PARAM_OPTIONAL, 1, DAY_S, NULL, "stop it after so long (default 30)" },
+	AUTO_RESUME,
+	END
+};
+static const struct param process_start_params[] = {
+	CAPSULE, COMMAND,
+	{ "tag", PARAM_STRING, PARAM_OPTIONAL, 1, LIMIT_NAME, NULL, "your name for the process (default: one is made up)" },
+	AUTO_RESUME,
+	END
+};
+static const struct param process_list_params[] = { CAPSULE, AUTO_RESUME, END };
+static const struct param process_kill_params[] = {
+	CAPSULE,
+	{ "pid",    PARAM_INT,    PARAM_OPTIONAL, 1, INT32_MAX, NULL, "number of the process; one of pid and tag" },
+	{ "tag",    PARAM_STRING, PARAM_OPTIONAL, 1, 256, NULL, "tag of the process" },
+	{ "signal", PARAM_ENUM,   PARAM_OPTIONAL, 0, 0, "SIGKILL|SIGTERM", "what to send (default SIGKILL)" },
 	AUTO_RESUME,
 	END
 };
@@ -187,9 +203,9 @@ static const struct param call_cancel_params[] = {
 /* clang-format on */
 
 static const struct method table[METHOD_COUNT] = {
-#define METHOD(sym, name, access, hangup, fds, summary, result)        \
-	[METHOD_##sym] = { name, access, hangup, fds, summary, result, \
-		sym##_params },
+#define METHOD(sym, name, access, hangup, fds, summary, result)         \
+	[METHOD_##sym] = { name, sizeof(name) - 1, access, hangup, fds, \
+		summary, result, sym##_params },
 #include "proto/methods.def"
 #undef METHOD
 };
@@ -203,10 +219,12 @@ method_by_id(enum method_id id)
 enum method_id
 method_by_name(const char *name)
 {
+	size_t n = strlen(name);
 	int i;
 
 	for (i = 0; i < METHOD_COUNT; i++)
-		if (strcmp(table[i].name, name) == 0)
+		if (table[i].name_len == n &&
+		    memcmp(table[i].name, name, n) == 0)
 			break;
 	return (enum method_id)i;
 }

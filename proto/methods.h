@@ -7,6 +7,7 @@
 #define PROTO_METHODS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "proto/rpc_error.h"
@@ -62,6 +63,7 @@ struct param {
 
 struct method {
 	const char *name;
+	size_t name_len;
 	enum access access;
 	enum hangup hangup;
 	const char *fds; /* descriptors it takes, separated by |; "" for none */

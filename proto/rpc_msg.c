@@ -1,5 +1,6 @@
 #include "proto/rpc_msg.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -324,8 +325,9 @@ rpc_print_request(struct buf *out, const char *id, const char *method,
 	return all_or_nothing(out, before, r);
 }
 
-#define RESULT ",\"result\":"
-#define FAULT  ",\"error\":"
+#define FRAME_MAX 64 /* more than all that stands around a result */
+#define RESULT    ",\"result\":"
+#define FAULT     ",\"error\":"
 
 static int
 print_head(struct buf *out, const char *id, const char *member)
@@ -343,9 +345,14 @@ rpc_print_result_text(
     struct buf *out, const char *id, const char *json, size_t len)
 {
 	size_t before = out->len;
+	char *space;
 	int r;
 
-	if ((r = print_head(out, id, RESULT)) == 0 &&
+	/* At once, so that it need not grow in steps. */
+	r = buf_reserve(out, len + strlen(id) + FRAME_MAX, &space);
+	if (r == -ENOSPC)
+		r = 0; /* it may fit just so */
+	if (r == 0 && (r = print_head(out, id, RESULT)) == 0 &&
 	    (r = buf_add(out, json, len)) == 0)
 		r = buf_adds(out, "}");
 	return all_or_nothing(out, before, r);

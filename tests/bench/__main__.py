@@ -38,8 +38,9 @@ def arguments():
     parser.add_argument("--quick", action="store_true", help="a fifth of all counts, in a minute")
     parser.add_argument("--only", action="append", metavar="NAME",
                         help="rows whose name begins with this; may be repeated")
-    parser.add_argument("-o", dest="output", choices=("text", "json"), default="text",
-                        help="the report as a text (default) or as one JSON object")
+    parser.add_argument("-o", dest="output", choices=report.FORMS, default="text",
+                        help="the report as a text (default), as one JSON object or as the "
+                             "table of docs/PERFORMANCE.md")
     options = parser.parse_args()
     options.runs = options.runs or (QUICK_RUNS if options.quick else RUNS)
     return options
@@ -129,6 +130,5 @@ def main():
     about = {"runs": options.runs, "quick": options.quick,
              "cores": {"server": machine.SERVER_CORE, "client": machine.CLIENT_CORE},
              "seconds": round(time.monotonic() - started, 1)}
-    write = report.as_json if options.output == "json" else report.as_text
-    print(write(bench.results(), bench.left_out, about), end="")
+    print(report.FORMS[options.output](bench.results(), bench.left_out, about), end="")
     return 0

@@ -1,4 +1,4 @@
-"""The report, as a text for people or as one JSON object."""
+"""The report: a text for people, a table for a document, or one JSON object."""
 import dataclasses
 import json
 
@@ -50,6 +50,26 @@ def as_text(results, left_out, about):
     return "\n".join(out) + "\n"
 
 
+def cells(result):
+    """A row for a table."""
+    row, peer, ratio = result.row, "", ""
+    if result.peer:
+        peer = f"{number(result.peer.median)}, {row.peer_name}"
+        ratio = number(result.ratio.median)
+    goals = "; ".join(
+        f"{goal_text(goal, row.unit)}: {'reached' if result.reached(goal) else 'missed'}"
+        for goal in row.goals)
+    ours = f"{number(result.ours.median)} {row.unit}"
+    return f"`{row.name}`", row.what, ours, peer, ratio, goals
+
+
+def as_markdown(results, left_out, about):
+    del left_out, about  # a document says in its own words what it shows
+    table = [("row", "what", "wrennd", "the peer", "ratio", "goal"), ("---",) * 6,
+             *map(cells, results)]
+    return "".join(f"| {' | '.join(line)} |\n" for line in table)
+
+
 def row_object(result):
     """A row for programs."""
     row = result.row
@@ -68,3 +88,6 @@ def row_object(result):
 def as_json(results, left_out, about):
     return json.dumps({**about, "rows": [row_object(one) for one in results],
                        "left_out": left_out}, ensure_ascii=False, indent=1) + "\n"
+
+
+FORMS = {"text": as_text, "json": as_json, "markdown": as_markdown}

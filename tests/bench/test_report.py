@@ -44,6 +44,13 @@ def test_the_object_has_all_of_it():
     assert row["noisy"] and row["foreign_cpu"] == 0.25
 
 
+def test_the_table_has_a_line_for_each_row():
+    lines = report.as_markdown(results(), {}, ABOUT).splitlines()
+    assert len(lines) == 3
+    assert lines[2] == ("| `one` | a thing | 50 ms | 100, curl | 0.5 | at most 100 ms: reached; "
+                        "at least 0.6 of the peer's: missed |")
+
+
 def test_numbers_have_three_digits():
     assert [report.number(n) for n in (0.0123456, 1.5, 99.94, 100.4, 123456.7)] == [
         "0.0123", "1.5", "99.9", "100", "123,457"]

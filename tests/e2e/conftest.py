@@ -6,6 +6,7 @@ import pytest
 from testenv.cloud import Cloud
 from testenv.ctl import Ctl
 from testenv.daemon import Daemon
+from frames.server import FrameServer
 
 _names = itertools.count(1)
 
@@ -38,6 +39,20 @@ def make_cloud():
     yield make
     for cloud in made:
         cloud.stop()
+
+
+@pytest.fixture(scope="session")
+def shared_frames():
+    server = FrameServer()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def frames(shared_frames):
+    """The server that speaks frames, without faults and with an empty ledger."""
+    shared_frames.reset()
+    return shared_frames
 
 
 @pytest.fixture

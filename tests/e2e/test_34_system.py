@@ -82,7 +82,8 @@ CALLS = [
     ("exec.run", {"cmd": "true"}), ("file.read", {"path": "/f"}),
     ("file.write", {"path": "/f", "text": "x"}), ("file.list", {"path": "/"}),
     ("file.stat", {"path": "/f"}), ("file.mkdir", {"path": "/d"}),
-    ("file.remove", {"path": "/f"}),
+    ("file.remove", {"path": "/f"}), ("process.start", {"cmd": "true"}),
+    ("process.list", {}), ("process.kill", {"tag": "t"}),
 ]
 
 

@@ -10,6 +10,8 @@ import tempfile
 
 import pytest
 
+from frames import faults
+from frames.frame import MAX_CONCURRENT_STREAMS
 from testenv.client import Client, RpcError, until
 from testenv.daemon import Daemon
 from testenv.expect import fails
@@ -362,3 +364,72 @@ def test_memory_after_logout(canary_cloud, make_daemon, tls):
         with fails("no_credential"):
             client.call("capsule.list")
         until(lambda: not memory_hits(daemon.process.pid, [CANARY, token]), deadline=5)
+
+
+CAPSULES = [f"cl-{i:025}" for i in range(12)]
+REFUSED = "cl-" + "r" * 25
+
+
+def fail_in_many_ways(client, frames):
+    """Requests that were reset, refused, cut, malformed; on connections that
+    are gone when it is over, and some that are not."""
+    for stage, action in [
+            (faults.WHOLE, faults.reset(7)), (faults.EXECUTED, faults.reset(2)),
+            (faults.HALF, faults.reset(8)), (faults.WHOLE, faults.goaway(0)),
+            (faults.EXECUTED, faults.fields((":status", "abc"), end=True)),
+            (faults.EXECUTED, faults.cut("fin")), (faults.HALF, faults.cut("rst"))]:
+        for path in ("/exec", REFUSED):
+            frames.script(faults.at(stage, action), path=path)
+        client.attempt("exec.run", {"capsule": REFUSED, "cmd": "x", "args": ["y"]})
+        client.attempt("capsule.get", {"capsule": REFUSED})
+        frames.do(frames.rules.clear)
+
+
+def fill(client, frames):
+    """Requests under way on several connections, and some that wait."""
+    frames.script(faults.at(faults.WHOLE, faults.held, then=faults.ANSWERED),
+                  method="GET", count=-1)
+    # One that has begun and cannot be ended: no window lets its body out.
+    frames.script(faults.at(faults.ARRIVED, faults.deaf, faults.held), path="/exec")
+    numbers = [client.send("exec.run", {
+        "capsule": REFUSED, "cmd": "x", "args": ["y" * 100000] * 3})]
+    before = len(frames.requests(method="GET"))
+    until(lambda: frames.requests(path="/exec", complete=False))
+    for i, capsule in enumerate(CAPSULES):
+        numbers.append(client.send("capsule.get", {"capsule": capsule}))
+        until(lambda: len(frames.requests(method="GET")) == before + min(i + 1, 8)
+              and all(c.ended or c.settings_acks for c in frames.connections))
+    return numbers
+
+
+@as_root
+@pytest.mark.skipif(SANITIZED, reason="the sanitizer keeps freed memory as it was")
+def test_memory_after_logout_in_the_midst(frames, make_daemon):
+    """Several HTTP/2 connections, calls under way and calls that wait, calls
+    that failed: when the last connection is closed, no key is left."""
+    frames.settings = {MAX_CONCURRENT_STREAMS: 3}
+    daemon = make_daemon(None, profile=(
+        f"base_url = {frames.ready['tls_url']}\nca_file = {frames.ready['ca_file']}\n"
+        "max_connections = 3\n")).start()
+    with Recorder(daemon.socket) as client:
+        client.call("auth.set", {"api_key": CANARY})
+        fail_in_many_ways(client, frames)
+        numbers = fill(client, frames)
+        assert len([c for c in frames.connections if not c.ended]) == 3
+        assert memory_hits(daemon.process.pid, [CANARY])  # the search finds it
+        used = [c for c in frames.connections if c.streams]
+        sent = len(frames.requests())
+        client.call("auth.logout", {"force": True})
+        # Those that waited have nothing to be sent with.
+        for number in numbers[9:]:
+            with fails("no_credential"):
+                client.wait(number)
+        frames.release()
+        answers = [client.wait(number)["id"] for number in numbers[1:9]]
+        assert answers == CAPSULES[:8]
+        client.notify("call.cancel", {"call": numbers[0]})
+        with fails("cancelled"):
+            client.wait(numbers[0])
+        until(lambda: all(c.ended for c in used))
+        assert len(frames.requests()) == sent and not frames.violations()
+        until(lambda: not memory_hits(daemon.process.pid, [CANARY]), deadline=5)

@@ -95,6 +95,10 @@ only_what_harms_nobody_may_be_sent_twice(void **state)
 	assert_false(is_idempotent(api_capsule_action(ID, "pause")));
 	assert_false(is_idempotent(api_capsule_action(ID, "resume")));
 	assert_false(is_idempotent(api_exec(ID, &c)));
+	assert_false(is_idempotent(api_process_start(ID, &c, "t")));
+	assert_true(is_idempotent(api_process_list(ID)));
+	assert_true(is_idempotent(api_process_kill(ID, 1, "SIGKILL")));
+	assert_false(is_idempotent(api_process_kill(ID, 1, "SIGTERM")));
 }
 
 static void
@@ -170,6 +174,39 @@ a_plain_command_is_passed_as_it_is(void **state)
 	    "{\"cmd\":\"echo\",\"args\":[\"$HOME\",\"\",\"a b\"],"
 	    "\"timeout_sec\":30}");
 	json_object_put(c.args);
+}
+
+/* There upstream honours folder and variables itself. */
+static void
+a_command_in_the_background_is_not_wrapped(void **state)
+{
+	struct api_command c = { .cmd = "make" };
+
+	(void)state;
+	expect(api_process_start(ID, &c, "t"), "POST",
+	    "/v1/capsules/" ID "/exec",
+	    "{\"cmd\":\"make\",\"background\":true,\"tag\":\"t\"}");
+	c.args = json("[\"a b\",\"\"]");
+	c.cwd = "/srv";
+	c.envs = json("{\"A\":\"$B\"}");
+	expect(api_process_start(ID, &c, "t"), "POST",
+	    "/v1/capsules/" ID "/exec",
+	    "{\"cmd\":\"make\",\"args\":[\"a b\",\"\"],\"cwd\":\"/srv\","
+	    "\"envs\":{\"A\":\"$B\"},\"background\":true,\"tag\":\"t\"}");
+	json_object_put(c.args);
+	json_object_put(c.envs);
+}
+
+static void
+processes_are_listed_and_signalled(void **state)
+{
+	(void)state;
+	expect(
+	    api_process_list(ID), "GET", "/v1/capsules/" ID "/processes", "");
+	expect(api_process_kill(ID, 4711, "SIGKILL"), "DELETE",
+	    "/v1/capsules/" ID "/processes/4711?signal=SIGKILL", "");
+	expect(api_process_kill(ID, 1, "SIGTERM"), "DELETE",
+	    "/v1/capsules/" ID "/processes/1?signal=SIGTERM", "");
 }
 
 /* Runs what upstream would run, here; its output. */
@@ -531,6 +568,8 @@ main(void)
 		cmocka_unit_test(file_requests_carry_the_path),
 		cmocka_unit_test(an_upload_is_framed),
 		cmocka_unit_test(a_plain_command_is_passed_as_it_is),
+		cmocka_unit_test(a_command_in_the_background_is_not_wrapped),
+		cmocka_unit_test(processes_are_listed_and_signalled),
 		cmocka_unit_test(folder_and_variables_reach_a_wrapped_command),
 		cmocka_unit_test(
 		    a_wrapped_command_without_its_folder_does_not_run),

@@ -78,6 +78,16 @@ serve(int listener)
 	}
 }
 
+/* In a session of its own, which another one leads: it gets no terminal. */
+static bool
+is_apart(void)
+{
+	const char *tester = getenv("TEST_SESSION");
+
+	return tester != NULL && getsid(0) != strtol(tester, NULL, 10) &&
+	       getsid(0) != getpid();
+}
+
 static int
 be_wrennd(void)
 {
@@ -87,7 +97,7 @@ be_wrennd(void)
 	alarm(60); /* should the test die */
 	sigprocmask(SIG_SETMASK, NULL, &mask);
 	printf("started with %d descriptors in %s, session %d, SIGUSR1 %d\n",
-	    count_fds(), getcwd(cwd, sizeof(cwd)), getsid(0) != getppid(),
+	    count_fds(), getcwd(cwd, sizeof(cwd)), is_apart(),
 	    sigismember(&mask, SIGUSR1));
 	if (getenv("TEST_FAIL") != NULL) {
 		printf("first words\n\033[31mlast words\n");
@@ -325,8 +335,11 @@ main(int argc, char **argv)
 		AT_HOME(test_no_program_to_start),
 		AT_HOME(test_others_are_not_started),
 	};
+	char session[16];
 
 	if (argc > 1 && strcmp(argv[1], "--on-demand") == 0)
 		return be_wrennd();
+	snprintf(session, sizeof(session), "%d", (int)getsid(0));
+	setenv("TEST_SESSION", session, 1);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

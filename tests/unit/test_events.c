@@ -26,7 +26,7 @@ struct watcher {
 	int count;       /* of those taken */
 	uint64_t missed; /* in all */
 	int64_t first, last;
-	char type[64]; /* of the last one */
+	char type[64], capsule[64]; /* of the last one */
 	struct subscription *subscription;
 };
 
@@ -71,6 +71,8 @@ on_event(void *arg, struct json_object *event, uint64_t *missed)
 	if (w->count++ == 0)
 		w->first = w->last;
 	snprintf(w->type, sizeof(w->type), "%s", jx_str(event, "type"));
+	snprintf(w->capsule, sizeof(w->capsule), "%s",
+	    jx_str(event, "capsule") ? jx_str(event, "capsule") : "");
 	return true;
 }
 
@@ -105,7 +107,26 @@ an_event_has_its_fields_behind_the_common_ones(void **state)
 	assert_int_equal(w.count, 1);
 	assert_int_equal(w.last, 1);
 	assert_string_equal(w.type, "capsule.live");
+	assert_string_equal(w.capsule, "cl-1");
 	assert_int_equal(events_last(events), 1);
+}
+
+static void
+fields_may_be_text(void **state)
+{
+	struct watcher w;
+	struct buf b;
+
+	(void)state;
+	watch(&w, ANN, 0);
+	buf_init(&b, 100);
+	buf_adds(&b, "{\"capsule\":\"cl-\\\"2\",\"n\":[1]}");
+	events_emit_text(events, "call", ANN, &b);
+	buf_release(&b);
+	fake_loop_settle(loop);
+	assert_int_equal(w.count, 1);
+	assert_string_equal(w.type, "call");
+	assert_string_equal(w.capsule, "cl-\"2");
 }
 
 static void
@@ -305,6 +326,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(an_event_has_its_fields_behind_the_common_ones),
+		TEST(fields_may_be_text),
 		TEST(watchers_see_their_own_and_what_is_for_all),
 		TEST(the_past_comes_first),
 		TEST(a_watcher_learns_that_it_has_seen_all),

@@ -136,6 +136,26 @@ lines_below_the_level_are_dropped(void **state)
 }
 
 /* Longer than its buffer, and all of it needs escaping. */
+static int
+count(int *n)
+{
+	return ++*n;
+}
+
+/* What it would say is not worked out either. */
+static void
+a_debug_line_that_nobody_wants_costs_nothing(void **state)
+{
+	int n = 0;
+
+	(void)state;
+	log_set_level(LOG_INFO);
+	assert_true(log_wants(LOG_INFO));
+	assert_false(log_wants(LOG_DEBUG));
+	log_debug("n=%d", count(&n));
+	assert_int_equal(n, 0);
+}
+
 static void
 a_long_line_is_cut_and_still_ends(void **state)
 {
@@ -167,6 +187,7 @@ main(void)
 		cmocka_unit_test(levels_have_names),
 		cmocka_unit_test(a_line_is_stamped_escaped_and_redacted),
 		cmocka_unit_test(lines_below_the_level_are_dropped),
+		cmocka_unit_test(a_debug_line_that_nobody_wants_costs_nothing),
 		cmocka_unit_test(a_long_line_is_cut_and_still_ends),
 	};
 

@@ -182,6 +182,9 @@ a_create_is_never_hung_up_on(void **state)
 	assert_int_equal(method("capsule.destroy")->hangup, HANGUP_FINISH);
 	/* Between a delete and what is to replace it. */
 	assert_int_equal(method("snapshot.create")->hangup, HANGUP_FINISH);
+	assert_int_equal(method("process.start")->hangup, HANGUP_FINISH);
+	assert_int_equal(method("process.kill")->hangup, HANGUP_FINISH);
+	assert_int_equal(method("process.list")->hangup, HANGUP_ABORT);
 	assert_int_equal(method("exec.run")->hangup, HANGUP_ABORT);
 	assert_string_equal(hangup_name(HANGUP_FINISH), "finish");
 	assert_string_equal(hangup_name(HANGUP_ABORT), "abort");
@@ -223,6 +226,10 @@ every_required_parameter_is_missed(void **state)
 	assert_params("exec.run", "{\"cmd\":\"ls\"}", "capsule");
 	assert_params("exec.run", "{\"capsule\":\"a\"}", "cmd");
 	assert_params("exec.run", "{\"capsule\":\"a\",\"cmd\":\"ls\"}", NULL);
+	assert_params("process.start", "{\"cmd\":\"ls\"}", "capsule");
+	assert_params("process.start", "{\"capsule\":\"a\"}", "cmd");
+	assert_params("process.list", "{}", "capsule");
+	assert_params("process.kill", "{\"pid\":1}", "capsule");
 	assert_params("file.read", "{\"capsule\":\"a\"}", "path");
 	assert_params("file.read", "{\"path\":\"/a\"}", "capsule");
 	assert_params("call.cancel", "{}", "call");

@@ -63,6 +63,8 @@ a_capsule_is_found_by_all_it_is_called(void **state)
 	assert_ptr_equal(resolve(r, RIG_UID, ID_B), b);
 	assert_ptr_equal(resolve(r, RIG_UID, "cl-a"), a);
 	assert_ptr_equal(resolve(r, RIG_UID, "cl-bbbb"), b);
+	/* All but the last letter is still the beginning of one. */
+	assert_ptr_equal(resolve(r, RIG_UID, "cl-aaaaaaaaaaaaaaaaaaaaaaaa"), a);
 	assert_ptr_equal(resolve(r, RIG_UID, a->row.record), a);
 	snprintf(prefix, sizeof(prefix), "%.12s", b->row.record);
 	assert_ptr_equal(resolve(r, RIG_UID, prefix), b);

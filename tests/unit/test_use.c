@@ -285,6 +285,37 @@ a_long_use_keeps_the_capsule_awake(void **state)
 	assert_int_equal(*fake_upstream_count(r->upstream), 2);
 }
 
+/* Upstream may not count it as activity, so that a ping is due as before. */
+static void
+a_passive_use_leaves_the_pings_alone(void **state)
+{
+	struct rig *r = *state;
+	struct capsule *c = rig_capsule(r, ID_A);
+	struct told busy = { 0 }, look = { 0 };
+	const struct use_spec spec = { .uid = RIG_UID,
+		.ref = ID_A,
+		.auto_resume = -1,
+		.passive = true,
+		.request = make_request,
+		.done = done,
+		.arg = &look };
+	struct rpc_error why;
+
+	assert_non_null(use_start(r->uses, &spec, &why));
+	assert_int_equal(c->holds, 0);
+	start(r, ID_A, -1, false, &busy);
+	fake_loop_advance(r->loop, 80000);
+	use_start(r->uses, &spec, &why);
+	fake_upstream_answer(r->upstream, 0, 200, "{}");
+	fake_upstream_answer(r->upstream, 2, 200, "{}");
+	assert_int_equal(look.calls, 2);
+	assert_int_equal(c->holds, 1);
+	fake_loop_advance(r->loop, 20000);
+	rig_expect_sent(r, 3, "POST /v1/capsules/" ID_A "/ping");
+	fake_upstream_answer(r->upstream, 1, 200, "{}");
+	assert_int_equal(c->holds, 0);
+}
+
 static void
 a_404_under_another_credential_is_explained(void **state)
 {
@@ -334,6 +365,7 @@ main(void)
 		TEST(what_is_no_live_capsule_is_refused),
 		TEST(a_cancelled_use_tells_nothing_and_lets_go),
 		TEST(a_long_use_keeps_the_capsule_awake),
+		TEST(a_passive_use_leaves_the_pings_alone),
 		TEST(a_404_under_another_credential_is_explained),
 		cmocka_unit_test(the_calls_wish_is_read_from_its_parameters),
 	};

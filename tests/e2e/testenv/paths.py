@@ -9,4 +9,4 @@ WRENNCTL = os.environ.get("WRENNCTL", str(TOP / "build" / "wrennctl"))
 # Under the sanitizers everything is slower and larger.
 SANITIZED = os.environ.get("WRENND_SANITIZED") == "1"
 
-sys.path.insert(0, str(TOP / "tests" / "standin"))
+sys.path[:0] = [str(TOP / "tests" / "standin"), str(TOP / "tests")]
