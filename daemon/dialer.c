@@ -70,6 +70,17 @@ trust_file(const struct dialer *d)
 	return curl_version_info(CURLVERSION_NOW)->cainfo;
 }
 
+bool
+dialer_trust_changed(const struct dialer *d)
+{
+	const char *file = trust_file(d);
+	struct stat now;
+
+	/* One that is gone is none of another kind: it may be on its way. */
+	return d->trust.store != NULL && file != NULL &&
+	       stat(file, &now) == 0 && !is_same_file(&now, &d->trust.seen);
+}
+
 static X509_STORE *
 load_trust(const char *file)
 {

@@ -96,14 +96,31 @@ goaway(struct h2 *h, const nghttp2_goaway *g)
 	drain(h);
 }
 
-/* Frames that bring nothing are counted: some servers send nothing else. */
-static bool
-is_idle_frame(const nghttp2_frame *f)
+/*
+ * Frames that bring nothing are counted: some servers send nothing else. Of
+ * most kinds as they begin, since not all of them are told of when they end.
+ */
+static int
+count_idle_frame(struct h2 *h)
 {
-	if (f->hd.type == NGHTTP2_DATA)
-		return f->hd.length <= f->data.padlen &&
-		       !(f->hd.flags & NGHTTP2_FLAG_END_STREAM);
-	return f->hd.type != NGHTTP2_HEADERS;
+	return ++h->idle_frames > IDLE_FRAMES_MAX ? NGHTTP2_ERR_CALLBACK_FAILURE
+						  : 0;
+}
+
+static int
+begin_frame_cb(nghttp2_session *ng, const nghttp2_frame_hd *hd, void *arg)
+{
+	(void)ng;
+	if (hd->type == NGHTTP2_DATA || hd->type == NGHTTP2_HEADERS)
+		return 0;
+	return count_idle_frame(arg);
+}
+
+static bool
+is_empty(const nghttp2_frame *f)
+{
+	return f->hd.type == NGHTTP2_DATA && f->hd.length <= f->data.padlen &&
+	       !(f->hd.flags & NGHTTP2_FLAG_END_STREAM);
 }
 
 static int
@@ -113,7 +130,7 @@ frame_cb(nghttp2_session *ng, const nghttp2_frame *f, void *arg)
 	struct h2_stream *s =
 	    nghttp2_session_get_stream_user_data(ng, f->hd.stream_id);
 
-	if (is_idle_frame(f) && ++h->idle_frames > IDLE_FRAMES_MAX)
+	if (is_empty(f) && count_idle_frame(h) != 0)
 		return NGHTTP2_ERR_CALLBACK_FAILURE;
 	if (f->hd.type == NGHTTP2_SETTINGS) {
 		h->greeted = true;
@@ -287,6 +304,35 @@ conn_ready(void *arg, int events)
 	tell(h);
 }
 
+/* Whether a PING was not answered in time. The connection may end by it. */
+static bool
+is_dead(struct h2 *h, uint64_t now)
+{
+	if (h->pinged_ms == 0 ||
+	    now - h->pinged_ms < h->shared->ping_timeout_ms)
+		return false;
+	/* When the process was stopped, the answer may be there to be read. */
+	receive(h);
+	return h->pinged_ms != 0;
+}
+
+/* Asks for a sign of life where there was none, and says when to look again. */
+static uint64_t
+look_for_life(struct h2 *h)
+{
+	const struct h2_shared *o = h->shared;
+	uint64_t now = now_ms(), quiet = now - h->heard_ms;
+
+	if (h->pinged_ms != 0)
+		return o->ping_timeout_ms - (now - h->pinged_ms);
+	if (quiet < o->ping_after_ms)
+		return o->ping_after_ms - quiet;
+	nghttp2_submit_ping(h->ng, NGHTTP2_FLAG_NONE, NULL);
+	h2_flush(h);
+	h->pinged_ms = now;
+	return o->ping_timeout_ms;
+}
+
 /*
  * Looks after a connection on which nothing happens. Bytes of any kind prove
  * that the peer lives.
@@ -295,28 +341,16 @@ static void
 tick_due(void *arg)
 {
 	struct h2 *h = arg;
-	const struct h2_shared *o = h->shared;
-	uint64_t now = now_ms(), quiet = now - h->heard_ms;
-	uint64_t next = o->ping_after_ms;
+	uint64_t now = now_ms();
 
 	h->idle_frames = 0;
 	if (now - h->born_ms > AGE_MS ||
 	    (h->streams == 0 && now - h->used_ms > IDLE_MS))
 		h2_retire(h);
-	if (h->pinged_ms != 0 && now - h->pinged_ms >= o->ping_timeout_ms) {
+	if (is_dead(h, now))
 		die(h, "the server does not answer: not even a PING");
-	} else if (h->pinged_ms != 0) {
-		next = o->ping_timeout_ms - (now - h->pinged_ms);
-	} else if (quiet >= o->ping_after_ms) {
-		nghttp2_submit_ping(h->ng, NGHTTP2_FLAG_NONE, NULL);
-		h2_flush(h);
-		h->pinged_ms = now;
-		next = o->ping_timeout_ms;
-	} else {
-		next = o->ping_after_ms - quiet;
-	}
 	if (h->state != H2_CLOSED)
-		timer_set(h->tick, (int64_t)next);
+		timer_set(h->tick, (int64_t)look_for_life(h));
 	tell(h);
 }
 
@@ -331,6 +365,8 @@ session_new(struct h2 *h)
 	    nghttp2_option_new(&option) != 0)
 		abort();
 	h2_stream_callbacks(cb);
+	nghttp2_session_callbacks_set_on_begin_frame_callback(
+	    cb, begin_frame_cb);
 	nghttp2_session_callbacks_set_on_frame_recv_callback(cb, frame_cb);
 	nghttp2_session_callbacks_set_on_stream_close_callback(cb, close_cb);
 	nghttp2_option_set_no_auto_window_update(option, 1);

@@ -33,6 +33,7 @@ struct http_exchange {
 	struct request_copy *copy; /* while it waits */
 	uint64_t number;           /* in the order they came */
 	bool slow;
+	bool late; /* its deadline has passed, once */
 	uint64_t stall_ms, moved_seen;
 	struct timer *deadline, *stall; /* NULL without one */
 	http_done_fn *done;
@@ -174,8 +175,9 @@ end_late(struct http_exchange *x, const char *why)
 	struct http_result *r = &x->stream.result;
 
 	r->outcome = h2_outcome(&x->stream);
-	r->error = r->outcome == HTTP_NOT_SENT ? RPC_UNREACHABLE : RPC_TIMEOUT;
-	snprintf(r->why, sizeof(r->why), "%s", why);
+	r->error = RPC_TIMEOUT;
+	snprintf(r->why, sizeof(r->why), "%s%s", why,
+	    r->outcome == HTTP_NOT_SENT ? "; nothing was sent" : "");
 	h2_reset(&x->stream);
 	end(x);
 }
@@ -196,6 +198,12 @@ deadline_due(void *arg)
 {
 	struct http_exchange *x = arg;
 
+	/* When the process was stopped, the answer may be there to be read. */
+	if (!x->late) {
+		x->late = true;
+		timer_set(x->deadline, 0);
+		return;
+	}
 	if (x->copy == NULL)
 		end_late(x, "no answer came in time");
 	else if (is_connected(x->owner))
@@ -301,13 +309,31 @@ connect_if_wanted(struct http_h2 *h, bool wanted)
 	slot_add(h);
 }
 
+/*
+ * Whether one more is all that can be sent. Calls that take long leave that
+ * to the others, unless there never is more than one.
+ */
+static bool
+is_last_room(const struct http_h2 *h)
+{
+	bool connecting;
+	int room = h->max_connections - count_usable(h, &connecting);
+	struct slot *s;
+
+	if (h->max_connections == 1)
+		return false;
+	TAILQ_FOREACH(s, &h->slots, entry)
+		room += h2_room(s->h2, false);
+	return room <= 1;
+}
+
 static void
 send_waiting(struct http_h2 *h, struct exchange_list *line, bool slow)
 {
 	struct http_exchange *x;
 	struct slot *s;
 
-	while ((x = TAILQ_FIRST(line)) != NULL &&
+	while ((x = TAILQ_FIRST(line)) != NULL && !(slow && is_last_room(h)) &&
 	       (s = slot_with_room(h, slow)) != NULL) {
 		h2_start(s->h2, &x->stream, &x->copy->req);
 		stop_waiting(x);
@@ -394,7 +420,7 @@ h2_transport_start(struct http *http, const struct http_request *req,
 {
 	struct http_h2 *h = owner_of(http);
 	struct http_exchange *x = xcalloc(1, sizeof(*x));
-	struct slot *s;
+	struct slot *s = NULL;
 
 	x->owner = h;
 	x->slow = req->slow;
@@ -414,7 +440,8 @@ h2_transport_start(struct http *http, const struct http_request *req,
 	LIST_INSERT_HEAD(&h->all, x, all);
 	x->number = ++h->stats.exchanges;
 	h->stats.in_flight++;
-	s = TAILQ_EMPTY(line_of(x)) ? slot_with_room(h, x->slow) : NULL;
+	if (TAILQ_EMPTY(line_of(x)) && !(x->slow && is_last_room(h)))
+		s = slot_with_room(h, x->slow);
 	if (s != NULL) {
 		h2_start(s->h2, &x->stream, req);
 		return x;

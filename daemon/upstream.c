@@ -638,6 +638,10 @@ check_clock(void *arg)
 		upstream_renew(u);
 	}
 	u->sleep_offset_ms = offset;
+	if (dialer_trust_changed(u->dialer)) {
+		log_info("the trusted certificates have changed");
+		upstream_renew(u);
+	}
 	timer_set(u->clock_timer, CLOCK_CHECK_MS);
 }
 
