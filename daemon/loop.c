@@ -13,9 +13,8 @@
 
 struct loop {
 	struct event_base *base;
-	TAILQ_HEAD(, later) later, last;
+	struct later_queue later;
 	bool stopping;
-	uint64_t turns;
 	struct signal_watch {
 		struct event *ev;
 		loop_fn *fn;
@@ -65,8 +64,7 @@ loop_new(void)
 {
 	struct loop *l = xcalloc(1, sizeof(*l));
 
-	TAILQ_INIT(&l->later);
-	TAILQ_INIT(&l->last);
+	later_queue_init(&l->later);
 	l->base = event_base_new();
 	if (l->base == NULL) {
 		free(l);
@@ -88,37 +86,17 @@ loop_free(struct loop *l)
 	free(l);
 }
 
-/*
- * Runs what was queued up to this turn. What that queues in turn waits for
- * the next one, so that descriptors are never starved.
- */
-static void
-run_later(struct loop *l)
-{
-	struct later *w;
-
-	l->turns++;
-	while ((w = TAILQ_FIRST(&l->later)) != NULL && w->turn < l->turns) {
-		later_cancel(l, w);
-		w->fn(w->arg);
-	}
-	while ((w = TAILQ_FIRST(&l->last)) != NULL) {
-		later_cancel(l, w);
-		w->fn(w->arg);
-	}
-}
-
 int
 loop_run(struct loop *l)
 {
 	while (!l->stopping) {
 		int flags = EVLOOP_ONCE;
 
-		if (!TAILQ_EMPTY(&l->later))
+		if (!later_queue_is_empty(&l->later))
 			flags |= EVLOOP_NONBLOCK;
 		if (event_base_loop(l->base, flags) < 0)
 			return -1;
-		run_later(l);
+		later_queue_run(&l->later);
 	}
 	l->stopping = false;
 	return 0;
@@ -133,7 +111,7 @@ loop_stop(struct loop *l)
 uint64_t
 loop_turns(const struct loop *l)
 {
-	return l->turns;
+	return l->later.turns;
 }
 
 static void
@@ -239,47 +217,21 @@ io_want(struct io *io, int events)
 }
 
 void
-later_init(struct later *w, loop_fn *fn, void *arg)
-{
-	*w = (struct later){ .fn = fn, .arg = arg };
-}
-
-static void
-queue(struct loop *l, struct later *w, bool last)
-{
-	if (w->queued)
-		return;
-	w->queued = true;
-	w->last = last;
-	w->turn = l->turns;
-	if (last)
-		TAILQ_INSERT_TAIL(&l->last, w, entry);
-	else
-		TAILQ_INSERT_TAIL(&l->later, w, entry);
-}
-
-void
 loop_later(struct loop *l, struct later *w)
 {
-	queue(l, w, false);
+	later_queue_add(&l->later, w, false);
 }
 
 void
 loop_last(struct loop *l, struct later *w)
 {
-	queue(l, w, true);
+	later_queue_add(&l->later, w, true);
 }
 
 void
 later_cancel(struct loop *l, struct later *w)
 {
-	if (!w->queued)
-		return;
-	w->queued = false;
-	if (w->last)
-		TAILQ_REMOVE(&l->last, w, entry);
-	else
-		TAILQ_REMOVE(&l->later, w, entry);
+	later_queue_remove(&l->later, w);
 }
 
 static void

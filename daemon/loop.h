@@ -11,7 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "proto/queue.h"
+#include "daemon/later.h"
 
 struct loop;
 struct timer;
@@ -22,15 +22,6 @@ struct io;
 
 typedef void loop_fn(void *arg);
 typedef void io_fn(void *arg, int events);
-
-/* Work for the end of the turn; embedded in its owner. */
-struct later {
-	loop_fn *fn;
-	void *arg;
-	bool queued, last; /* behind the others */
-	uint64_t turn;     /* in which it was queued */
-	TAILQ_ENTRY(later) entry;
-};
 
 struct loop *loop_new(void);
 void loop_free(struct loop *l);
@@ -55,7 +46,6 @@ struct io *io_new(struct loop *l, int fd, io_fn *fn, void *arg);
 void io_free(struct io *io); /* NULL is fine; before close(fd) */
 void io_want(struct io *io, int events);
 
-void later_init(struct later *w, loop_fn *fn, void *arg);
 void loop_later(struct loop *l, struct later *w); /* once per turn */
 /*
  * In this turn still, behind all that loop_later() put off: sends what the

@@ -16,8 +16,7 @@
 struct loop {
 	TAILQ_HEAD(, timer) timers;
 	TAILQ_HEAD(, io) ios;
-	TAILQ_HEAD(, later) later, last;
-	uint64_t turns;
+	struct later_queue later;
 	uint64_t armings; /* so that timers fire in the order they were set */
 };
 
@@ -69,8 +68,7 @@ loop_new(void)
 
 	TAILQ_INIT(&l->timers);
 	TAILQ_INIT(&l->ios);
-	TAILQ_INIT(&l->later);
-	TAILQ_INIT(&l->last);
+	later_queue_init(&l->later);
 	return l;
 }
 
@@ -79,8 +77,7 @@ loop_free(struct loop *l)
 {
 	must(TAILQ_EMPTY(&l->timers), "a timer was never freed");
 	must(TAILQ_EMPTY(&l->ios), "a descriptor is still watched");
-	must(TAILQ_EMPTY(&l->later), "work is still put off");
-	must(TAILQ_EMPTY(&l->last), "work is still put off to the last");
+	must(later_queue_is_empty(&l->later), "work is still put off");
 	free(l);
 }
 
@@ -240,67 +237,21 @@ run_ios(struct loop *l, int wait_ms)
 /* ---- the end of the turn ---- */
 
 void
-later_init(struct later *w, loop_fn *fn, void *arg)
-{
-	*w = (struct later){ .fn = fn, .arg = arg };
-}
-
-static void
-queue(struct loop *l, struct later *w, bool last)
-{
-	if (w->queued)
-		return;
-	w->queued = true;
-	w->last = last;
-	w->turn = l->turns;
-	if (last)
-		TAILQ_INSERT_TAIL(&l->last, w, entry);
-	else
-		TAILQ_INSERT_TAIL(&l->later, w, entry);
-}
-
-void
 loop_later(struct loop *l, struct later *w)
 {
-	queue(l, w, false);
+	later_queue_add(&l->later, w, false);
 }
 
 void
 loop_last(struct loop *l, struct later *w)
 {
-	queue(l, w, true);
+	later_queue_add(&l->later, w, true);
 }
 
 void
 later_cancel(struct loop *l, struct later *w)
 {
-	if (!w->queued)
-		return;
-	w->queued = false;
-	if (w->last)
-		TAILQ_REMOVE(&l->last, w, entry);
-	else
-		TAILQ_REMOVE(&l->later, w, entry);
-}
-
-static bool
-run_later(struct loop *l)
-{
-	struct later *w;
-	bool any = false;
-
-	l->turns++;
-	while ((w = TAILQ_FIRST(&l->later)) != NULL && w->turn < l->turns) {
-		later_cancel(l, w);
-		w->fn(w->arg);
-		any = true;
-	}
-	while ((w = TAILQ_FIRST(&l->last)) != NULL) {
-		later_cancel(l, w);
-		w->fn(w->arg);
-		any = true;
-	}
-	return any;
+	later_queue_remove(&l->later, w);
 }
 
 /* ---- for tests ---- */
@@ -311,7 +262,7 @@ turn(struct loop *l, int wait_ms)
 	bool any = run_ios(l, wait_ms);
 
 	any |= run_timers(l);
-	return run_later(l) || any;
+	return later_queue_run(&l->later) || any;
 }
 
 void
@@ -344,6 +295,6 @@ fake_loop_until(struct loop *l, const int *n, int least)
 
 	while (*n < least) {
 		must(time(NULL) <= end, "what was waited for never came");
-		turn(l, TAILQ_EMPTY(&l->later) ? 10 : 0);
+		turn(l, later_queue_is_empty(&l->later) ? 10 : 0);
 	}
 }
