@@ -257,6 +257,9 @@ send_queued(struct peer *p)
 		buf_release(&p->out);
 	set_output(p, before);
 	want_events(p);
+	/* Lines may have waited for the answers to drain. */
+	if (before >= LIMIT_OUTPUT_SOFT && p->out.len < LIMIT_OUTPUT_SOFT)
+		loop_later(p->loop, &p->more);
 }
 
 int
@@ -443,11 +446,8 @@ io_ready(void *arg, int events)
 {
 	struct peer *p = arg;
 
-	if (events & IO_WRITE) {
+	if (events & IO_WRITE)
 		send_queued(p);
-		/* Lines may have waited for the answers to drain. */
-		loop_later(p->loop, &p->more);
-	}
 	if ((events & IO_READ) && !p->hung_up && !p->more.queued && receive(p))
 		handle_lines(p);
 }

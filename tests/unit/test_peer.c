@@ -21,9 +21,10 @@
 struct fixture {
 	struct loop *loop;
 	struct peer_user user;
-	struct peer *peer; /* NULL once gone */
-	int client;
-	char lines[512]; /* each with '|' behind it */
+	struct peer *peer;                /* NULL once gone */
+	int client, server;               /* the peer's end */
+	void (*during)(struct fixture *); /* the next line */
+	char lines[512];                  /* each with '|' behind it */
 	int count, too_long, gone, last_fds;
 	bool busy, refuse;
 	int take; /* so many descriptors of a line */
@@ -41,6 +42,8 @@ on_line(struct peer *p, const char *line, size_t len, int fds, void *arg)
 	if (n + len + 2 < sizeof(f->lines))
 		snprintf(f->lines + n, sizeof(f->lines) - n, "%.*s|", (int)len,
 		    line);
+	if (f->during != NULL)
+		f->during(f);
 	if (f->refuse)
 		return false;
 	if (f->take > 0)
@@ -88,6 +91,7 @@ enter(void **state)
 	log_set_level(LOG_ERROR);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
 	f->client = fds[1];
+	f->server = fds[0];
 	f->loop = loop_new();
 	f->user.uid = 7;
 	f->peer = peer_new(f->loop, fds[0], 123, &f->user, &ops, f);
@@ -353,6 +357,39 @@ a_half_closed_client_that_goes_is_noticed(void **state)
 	assert_int_equal(f->gone, 1);
 }
 
+/* Answers until the client's socket is full, and more; then it reads. */
+static void
+fill_and_read(struct fixture *f)
+{
+	static char data[LIMIT_OUTPUT_SOFT];
+
+	f->during = NULL;
+	assert_int_equal(answer(f, 1), 0);
+	while (f->user.output < LIMIT_OUTPUT_SOFT)
+		assert_int_equal(answer(f, 4096), 0);
+	while (recv(f->client, data, sizeof(data), MSG_DONTWAIT) > 0)
+		continue;
+}
+
+/*
+ * It reads before the end of the turn, which then sends all the rest: no event
+ * tells that a line has waited for that.
+ */
+static void
+a_line_goes_on_when_the_turn_ends_with_room(void **state)
+{
+	struct fixture *f = *state;
+	int large = 212992; /* what is allowed as a rule; twice that is had */
+
+	assert_int_equal(
+	    setsockopt(f->server, SOL_SOCKET, SO_SNDBUF, &large, sizeof(large)),
+	    0);
+	f->during = fill_and_read;
+	client_sends(f, "one\ntwo\n");
+	assert_int_equal(f->user.output, 0);
+	assert_string_equal(f->lines, "one|two|");
+}
+
 /* Its requests wait until it has read its answers. */
 static void
 a_client_that_does_not_read_is_not_read(void **state)
@@ -600,6 +637,7 @@ main(void)
 		TEST(lines_before_the_hang_up_are_told),
 		TEST(a_half_closed_client_still_gets_its_answers),
 		TEST(a_half_closed_client_that_goes_is_noticed),
+		TEST(a_line_goes_on_when_the_turn_ends_with_room),
 		TEST(a_client_that_does_not_read_is_not_read),
 		TEST(many_small_answers_count_like_a_large_one),
 		TEST(a_stalled_client_is_dropped_a_slow_one_is_not),
