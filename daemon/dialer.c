@@ -30,7 +30,8 @@
  */
 struct trust {
 	X509_STORE *store;
-	struct stat seen;
+	struct stat seen; /* the file that it was read from */
+	struct stat told; /* that it has changed to; zeros before any */
 };
 
 struct dialer {
@@ -71,14 +72,18 @@ trust_file(const struct dialer *d)
 }
 
 bool
-dialer_trust_changed(const struct dialer *d)
+dialer_trust_changed(struct dialer *d)
 {
 	const char *file = trust_file(d);
+	struct trust *t = &d->trust;
 	struct stat now;
 
 	/* One that is gone is none of another kind: it may be on its way. */
-	return d->trust.store != NULL && file != NULL &&
-	       stat(file, &now) == 0 && !is_same_file(&now, &d->trust.seen);
+	if (t->store == NULL || file == NULL || stat(file, &now) < 0 ||
+	    is_same_file(&now, &t->seen) || is_same_file(&now, &t->told))
+		return false;
+	t->told = now;
+	return true;
 }
 
 static X509_STORE *

@@ -54,9 +54,9 @@ void dialer_set(struct dialer *d, CURL *easy, struct handshake *h);
 
 /*
  * Whether the file with the certificates is another than the one that the
- * last connection was made with.
+ * last connection was made with. Says so of each file once.
  */
-bool dialer_trust_changed(const struct dialer *d);
+bool dialer_trust_changed(struct dialer *d);
 
 /* What a handle's failure means; of its text, detail is the first part. */
 bool dialer_is_tls_fault(CURLcode code);

@@ -382,6 +382,75 @@ trust_that_looks_the_same_is_read(void **state)
 	assert_int_equal(connect_once(r), 0);
 }
 
+/* Of the same bytes, so that neither length nor number tells. */
+static void
+write_trust_over(struct rig *r)
+{
+	struct stat before, after;
+
+	assert_int_equal(stat(r->file, &before), 0);
+	/* The file's clock is coarse: it may not have moved since. */
+	do {
+		write_trust(r, &r->own);
+		assert_int_equal(stat(r->file, &after), 0);
+	} while (after.st_ctim.tv_sec == before.st_ctim.tv_sec &&
+		 after.st_ctim.tv_nsec == before.st_ctim.tv_nsec);
+	assert_int_equal(after.st_ino, before.st_ino);
+	assert_int_equal(after.st_size, before.st_size);
+}
+
+/* As a package manager does it. */
+static void
+replace_trust(struct rig *r)
+{
+	char file[80];
+	FILE *f;
+
+	snprintf(file, sizeof(file), "%s.new", r->file);
+	f = fopen(file, "w");
+	assert_non_null(f);
+	PEM_write_X509(f, r->own.cert);
+	assert_int_equal(fclose(f), 0);
+	assert_int_equal(rename(file, r->file), 0);
+}
+
+/* Each change is told once, however long nobody connects after it. */
+static void
+changed_trust_is_told(void **state)
+{
+	static void (*const change[])(
+	    struct rig * r) = { replace_trust, write_trust_over };
+	struct rig *r = *state;
+	size_t i;
+
+	write_trust_over(r);
+	assert_false(dialer_trust_changed(r->dialer));
+	assert_int_equal(connect_once(r), IS_FULL);
+	assert_false(dialer_trust_changed(r->dialer));
+	for (i = 0; i < COUNT(change); i++) {
+		change[i](r);
+		assert_true(dialer_trust_changed(r->dialer));
+		assert_false(dialer_trust_changed(r->dialer));
+		change[i](r);
+		assert_true(dialer_trust_changed(r->dialer));
+		assert_int_equal(connect_once(r), IS_FULL);
+		assert_false(dialer_trust_changed(r->dialer));
+	}
+}
+
+/* It may be on its way: those who trust what it held go on. */
+static void
+trust_that_is_gone_has_not_changed(void **state)
+{
+	struct rig *r = *state;
+
+	assert_int_equal(connect_once(r), IS_FULL);
+	assert_int_equal(unlink(r->file), 0);
+	assert_false(dialer_trust_changed(r->dialer));
+	assert_int_equal(connect_once(r), 0);
+	assert_false(dialer_trust_changed(r->dialer));
+}
+
 static void
 a_server_may_not_renegotiate(void **state)
 {
@@ -426,6 +495,8 @@ main(void)
 		OLD(other_trust_ends_a_session),
 		NEW(connections_of_other_trust_bring_no_session),
 		NEW(trust_that_looks_the_same_is_read),
+		NEW(changed_trust_is_told),
+		NEW(trust_that_is_gone_has_not_changed),
 		OLD(a_server_may_not_renegotiate),
 		NEW(a_flood_of_keys_ends_the_connection),
 	};
