@@ -48,11 +48,11 @@ struct bed {
 /* ---- the bed ---- */
 
 static int
-setup(void **state)
+setup_pool(void **state, int max_connections)
 {
-	static const struct http_h2_options options = {
+	const struct http_h2_options options = {
 		.base_url = ORIGIN "/v1",
-		.max_connections = MAX_CONNS,
+		.max_connections = max_connections,
 		.ping_after_ms = 15000,
 		.ping_timeout_ms = 10000,
 	};
@@ -62,6 +62,18 @@ setup(void **state)
 	b->http = http_h2_new(b->loop, NULL, &options);
 	*state = b;
 	return 0;
+}
+
+static int
+setup(void **state)
+{
+	return setup_pool(state, MAX_CONNS);
+}
+
+static int
+setup_single(void **state)
+{
+	return setup_pool(state, 1);
 }
 
 /* What is under way goes with the pool; fake_loop and ASan see what leaks. */
@@ -393,6 +405,76 @@ quick_ones_go_first(void **state)
 	}
 	assert_int_equal(quick->place, 3);
 	assert_int_equal(slow->place, 4);
+}
+
+/* How many each connection has carried; none but those that stand. */
+static void
+expect_requests(const struct bed *b, int first, int second, int third)
+{
+	const int counts[] = { first, second, third };
+	int i;
+
+	for (i = 0; i < b->peer_count; i++)
+		assert_int_equal(b->peers[i].count, counts[i]);
+}
+
+/* Of servers that allow one at a time, slow ones would take all. */
+static void
+slow_ones_leave_the_last_free_stream(void **state)
+{
+	struct bed *b = *state;
+	struct call *slow[3], *quick;
+	int i;
+
+	first_connection(b, 1);
+	for (i = 0; i < 3; i++)
+		slow[i] = get_slowly(b);
+	run(b);
+	expect_requests(b, 2, 0, 0);
+	connect_one(b, 1);
+	connect_one(b, 1);
+	assert_int_equal(fake_conn_count(), MAX_CONNS);
+	expect_requests(b, 2, 1, 0);
+	quick = get(b);
+	run(b);
+	expect_requests(b, 2, 1, 1);
+	/* One that is free is the last again, and then there are two. */
+	h2_peer_answer(&b->peers[0], 1, 200, "");
+	run(b);
+	expect_requests(b, 2, 1, 1);
+	h2_peer_answer(&b->peers[2], 0, 200, "");
+	run(b);
+	expect_requests(b, 3, 1, 1);
+	assert_int_equal(quick->place, 3);
+	/* Who asks just now has no right to it either. */
+	slow[0] = get_slowly(b);
+	run(b);
+	expect_requests(b, 3, 1, 1);
+	expect_stats(b, MAX_CONNS, MAX_CONNS, 3, 1);
+	h2_peer_answer(&b->peers[1], 0, 200, "");
+	run(b);
+	assert_int_equal(slow[1]->done, 1);
+	expect_stats(b, MAX_CONNS, MAX_CONNS, 2, 0);
+}
+
+/* Where there never is more than one, there is nobody to leave it to. */
+static void
+a_slow_one_runs_where_one_is_all(void **state)
+{
+	struct bed *b = *state;
+	struct h2_peer *p = first_connection(b, 1);
+	struct call *c = get_slowly(b), *d = get_slowly(b);
+
+	run(b);
+	assert_int_equal(p->count, 2);
+	h2_peer_answer(p, 1, 200, "");
+	run(b);
+	expect(c, HTTP_ANSWERED, RPC_OK);
+	assert_int_equal(p->count, 3);
+	h2_peer_answer(p, 2, 200, "");
+	run(b);
+	expect(d, HTTP_ANSWERED, RPC_OK);
+	assert_int_equal(fake_conn_count(), 1);
 }
 
 static void
@@ -913,7 +995,29 @@ too_late_with_nothing_offered(void **state)
 	run(b);
 	c = start(b, &r);
 	wait_ms(b, 5000);
+	/* It counts as any other, so that the connection becomes suspect. */
 	expect(c, HTTP_NOT_SENT, RPC_TIMEOUT);
+	assert_string_equal(
+	    c->result.why, "no answer came in time; nothing was sent");
+}
+
+/* The process was stopped: time has passed, and the answer has come. */
+static void
+too_late_but_there_to_be_read(void **state)
+{
+	struct bed *b = *state;
+	struct h2_peer *p = first_connection(b, 100);
+	struct call *c = get_within(b, 5000, 0), *d = get_within(b, 5000, 0);
+
+	run(b);
+	fake_loop_jump(b->loop, 6000);
+	h2_peer_answer(p, 1, 200, "in time");
+	h2_peer_pump(p);
+	run(b);
+	expect(c, HTTP_ANSWERED, RPC_OK);
+	assert_string_equal(c->body, "in time");
+	expect(d, HTTP_UNKNOWN, RPC_TIMEOUT);
+	assert_string_equal(d->result.why, "no answer came in time");
 }
 
 static void
@@ -1145,6 +1249,7 @@ freed_with_all_under_way(void **state)
 }
 
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define S(f) cmocka_unit_test_setup_teardown(f, setup_single, teardown)
 
 int
 main(void)
@@ -1156,6 +1261,8 @@ main(void)
 		T(those_that_wait_go_in_their_order),
 		T(quick_ones_do_not_wait_for_slow_ones),
 		T(quick_ones_go_first),
+		T(slow_ones_leave_the_last_free_stream),
+		S(a_slow_one_runs_where_one_is_all),
 		T(nobody_jumps_the_line),
 		T(a_failed_connection_ends_those_that_wait),
 		T(a_server_of_http1_sends_them_back),
@@ -1179,6 +1286,7 @@ main(void)
 		T(too_late_without_room),
 		T(too_late_on_the_wire),
 		T(too_late_with_nothing_offered),
+		T(too_late_but_there_to_be_read),
 		T(an_answer_in_time_ends_the_deadline),
 		T(stalled_while_it_waits),
 		T(stalled_on_the_wire),

@@ -289,6 +289,13 @@ fake_loop_advance(struct loop *l, uint64_t ms)
 }
 
 void
+fake_loop_jump(struct loop *l, uint64_t ms)
+{
+	fake_loop_settle(l);
+	clock_ms += ms;
+}
+
+void
 fake_loop_until(struct loop *l, const int *n, int least)
 {
 	time_t end = time(NULL) + PATIENCE_S;

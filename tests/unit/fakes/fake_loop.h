@@ -19,6 +19,12 @@ void fake_loop_settle(struct loop *l);
 void fake_loop_advance(struct loop *l, uint64_t ms);
 
 /*
+ * Moves the clock alone, as when the process was stopped: what is due by then
+ * fires with the next turn, beside what has come meanwhile.
+ */
+void fake_loop_jump(struct loop *l, uint64_t ms);
+
+/*
  * Turns until *n has reached `least`, waiting for descriptors that another
  * thread or process serves. The clock stands still. The program ends when
  * that takes longer than five real seconds.
