@@ -110,10 +110,25 @@ count_idle_frame(struct h2 *h)
 static int
 begin_frame_cb(nghttp2_session *ng, const nghttp2_frame_hd *hd, void *arg)
 {
-	(void)ng;
-	if (hd->type == NGHTTP2_DATA || hd->type == NGHTTP2_HEADERS)
+	bool ours =
+	    nghttp2_session_get_stream_user_data(ng, hd->stream_id) != NULL;
+
+	if (hd->type == NGHTTP2_DATA || (hd->type == NGHTTP2_HEADERS && ours))
 		return 0;
 	return count_idle_frame(arg);
+}
+
+/* nghttp2 tells only of types that somebody wants; nobody wants their payload.
+ */
+static int
+unknown_frame_cb(
+    nghttp2_session *ng, void **payload, const nghttp2_frame_hd *hd, void *arg)
+{
+	(void)ng;
+	(void)payload;
+	(void)hd;
+	(void)arg;
+	return NGHTTP2_ERR_CANCEL;
 }
 
 static bool
@@ -313,6 +328,7 @@ is_dead(struct h2 *h, uint64_t now)
 		return false;
 	/* When the process was stopped, the answer may be there to be read. */
 	receive(h);
+	h2_flush(h);
 	return h->pinged_ms != 0;
 }
 
@@ -360,6 +376,7 @@ session_new(struct h2 *h)
 	nghttp2_session_callbacks *cb;
 	nghttp2_option *option;
 	nghttp2_session *ng;
+	int type;
 
 	if (nghttp2_session_callbacks_new(&cb) != 0 ||
 	    nghttp2_option_new(&option) != 0)
@@ -367,9 +384,14 @@ session_new(struct h2 *h)
 	h2_stream_callbacks(cb);
 	nghttp2_session_callbacks_set_on_begin_frame_callback(
 	    cb, begin_frame_cb);
+	nghttp2_session_callbacks_set_unpack_extension_callback(
+	    cb, unknown_frame_cb);
 	nghttp2_session_callbacks_set_on_frame_recv_callback(cb, frame_cb);
 	nghttp2_session_callbacks_set_on_stream_close_callback(cb, close_cb);
 	nghttp2_option_set_no_auto_window_update(option, 1);
+	for (type = NGHTTP2_CONTINUATION + 1; type <= UINT8_MAX; type++)
+		nghttp2_option_set_user_recv_extension_type(
+		    option, (uint8_t)type);
 	if (nghttp2_session_client_new2(&ng, cb, h, option) != 0)
 		abort();
 	nghttp2_option_del(option);

@@ -681,6 +681,55 @@ any_byte_is_a_sign_of_life(void **state)
 	assert_true(b->peer.pings <= 3);
 }
 
+/* The process was stopped: time has passed, and the answer has come. */
+static void
+a_pong_that_is_there_to_be_read_counts(void **state)
+{
+	struct h2_bed *b = *state;
+	struct h2_call *c = h2_bed_get(b);
+
+	h2_bed_run(b);
+	b->peer.quiet = true;
+	h2_bed_wait(b, H2_BED_PING_MS);
+	assert_int_equal(b->peer.pings, 1);
+	fake_loop_jump(b->loop, 2 * H2_BED_PONG_MS);
+	b->peer.quiet = false;
+	/* And what is read then is answered then. */
+	nghttp2_submit_ping(b->peer.ng, NGHTTP2_FLAG_NONE, NULL);
+	h2_peer_pump(&b->peer);
+	h2_bed_run(b);
+	assert_int_equal(h2_state(b->h2), H2_OPEN);
+	assert_int_equal(c->ended, 0);
+	assert_int_equal(b->peer.pongs, 1);
+	/* The next silence is a new one. */
+	h2_bed_wait(b, H2_BED_PING_MS);
+	assert_int_equal(b->peer.pings, 2);
+	assert_int_equal(h2_state(b->h2), H2_OPEN);
+}
+
+/* What is there to be read may be the end. */
+static void
+an_end_that_is_there_to_be_read_counts(void **state)
+{
+	struct h2_bed *b = *state;
+	struct h2_call *c = h2_bed_get(b), *d = h2_bed_get(b);
+
+	h2_bed_run(b);
+	b->peer.quiet = true;
+	h2_bed_wait(b, H2_BED_PING_MS);
+	fake_loop_jump(b->loop, 2 * H2_BED_PONG_MS);
+	b->peer.quiet = false;
+	h2_peer_goaway(&b->peer, c->stream.id, NGHTTP2_NO_ERROR);
+	h2_peer_pump(&b->peer);
+	fake_conn_end(b->conn, 0);
+	h2_bed_run(b);
+	assert_int_equal(h2_state(b->h2), H2_CLOSED);
+	assert_int_equal(c->stream.result.outcome, HTTP_UNKNOWN);
+	assert_string_equal(
+	    c->stream.result.why, "the server closes the connection");
+	assert_int_equal(d->stream.result.outcome, HTTP_NOT_SENT);
+}
+
 static void
 unused_it_is_closed_in_time(void **state)
 {
@@ -762,6 +811,33 @@ unknown_frame(struct h2_peer *p)
 	h2_peer_raw_frame(p, 0xbb, 0, 0, "", 0);
 }
 
+static void
+unknown_frame_of_a_stream(struct h2_peer *p)
+{
+	h2_peer_raw_frame(p, 0xbb, 0xff, 1, "what", 4);
+}
+
+static void
+byte(struct h2_peer *p)
+{
+	h2_peer_raw_frame(p, NGHTTP2_DATA, 0, 1, "x", 1);
+}
+
+/* On stream 1, of the next stream: GET https://a/ */
+static void
+push_promise(struct h2_peer *p)
+{
+	static uint8_t promise[] = "\0\0\0\0\x82\x87\x84\x41\x01"
+				   "a";
+	uint32_t next = (uint32_t)++p->promised * 2;
+
+	promise[1] = (uint8_t)(next >> 16);
+	promise[2] = (uint8_t)(next >> 8);
+	promise[3] = (uint8_t)next;
+	h2_peer_raw_frame(p, NGHTTP2_PUSH_PROMISE, NGHTTP2_FLAG_END_HEADERS, 1,
+	    promise, sizeof(promise) - 1);
+}
+
 /* A stream whose answer has begun, by raw frames. */
 static struct h2_call *
 begin_answer(struct h2_bed *b)
@@ -792,7 +868,8 @@ static void
 frames_that_bring_nothing_are_counted(void **state)
 {
 	static void (*const frames[])(struct h2_peer * p) = { priority,
-		window_update, empty_data, padding, empty_settings };
+		window_update, empty_data, padding, empty_settings,
+		unknown_frame, unknown_frame_of_a_stream };
 	size_t i;
 
 	(void)state;
@@ -812,6 +889,78 @@ frames_that_bring_nothing_are_counted(void **state)
 		h2_bed_release(b);
 		free(b);
 	}
+}
+
+/* The rules allow them until our SETTINGS are confirmed: here never. */
+static void
+promises_that_nobody_asked_for_are_counted(void **state)
+{
+	struct h2_bed *b = *state;
+	struct h2_call *c;
+
+	b->peer.quiet = true;
+	h2_bed_open(b);
+	empty_settings(&b->peer);
+	c = begin_answer(b);
+	flood(b, push_promise, FLOOD - 1);
+	assert_int_equal(h2_state(b->h2), H2_OPEN);
+	assert_int_equal(c->ended, 0);
+	flood(b, push_promise, 1);
+	assert_int_equal(h2_state(b->h2), H2_CLOSED);
+	assert_string_equal(
+	    c->stream.result.why, "the server floods the connection");
+}
+
+static void
+headers(struct h2_peer *p)
+{
+	h2_peer_raw_frame(
+	    p, NGHTTP2_HEADERS, NGHTTP2_FLAG_END_HEADERS, 1, "\x88", 1);
+}
+
+static void
+headers_of_what_is_over_are_counted(void **state)
+{
+	struct h2_bed *b = *state;
+	struct h2_call *c = begin_answer(b);
+
+	h2_peer_raw_frame(&b->peer, NGHTTP2_DATA, NGHTTP2_FLAG_END_STREAM,
+	    c->stream.id, "x", 1);
+	fake_loop_settle(b->loop);
+	assert_int_equal(c->stream.result.outcome, HTTP_ANSWERED);
+	flood(b, headers, FLOOD);
+	assert_int_equal(h2_state(b->h2), H2_OPEN);
+	flood(b, headers, 1);
+	assert_int_equal(h2_state(b->h2), H2_CLOSED);
+}
+
+static void
+a_promise_against_our_settings_ends_it(void **state)
+{
+	struct h2_bed *b = *state;
+	struct h2_call *c = begin_answer(b);
+
+	push_promise(&b->peer);
+	h2_bed_run(b);
+	assert_int_equal(h2_state(b->h2), H2_CLOSED);
+	assert_int_equal(b->peer.goaway_code, NGHTTP2_PROTOCOL_ERROR);
+	assert_int_equal(c->stream.result.error, RPC_TRUNCATED);
+}
+
+/* However small the pieces are. */
+static void
+frames_that_bring_something_are_not_counted(void **state)
+{
+	struct h2_bed *b = *state;
+	struct h2_call *c = begin_answer(b);
+
+	flood(b, byte, 2 * FLOOD);
+	assert_int_equal(h2_state(b->h2), H2_OPEN);
+	h2_peer_raw_frame(&b->peer, NGHTTP2_DATA, NGHTTP2_FLAG_END_STREAM,
+	    c->stream.id, "", 0);
+	fake_loop_settle(b->loop);
+	assert_int_equal(c->stream.result.outcome, HTTP_ANSWERED);
+	assert_int_equal(c->stream.result.body.len, 2 * FLOOD);
 }
 
 static void
@@ -912,9 +1061,15 @@ main(void)
 		OPEN(a_peer_that_answers_no_ping_is_dead),
 		OPEN(a_peer_that_takes_nothing_is_dead),
 		OPEN(any_byte_is_a_sign_of_life),
+		OPEN(a_pong_that_is_there_to_be_read_counts),
+		OPEN(an_end_that_is_there_to_be_read_counts),
 		OPEN(unused_it_is_closed_in_time),
 		OPEN(an_old_one_is_retired),
 		cmocka_unit_test(frames_that_bring_nothing_are_counted),
+		CONNECTING(promises_that_nobody_asked_for_are_counted),
+		OPEN(headers_of_what_is_over_are_counted),
+		OPEN(a_promise_against_our_settings_ends_it),
+		OPEN(frames_that_bring_something_are_not_counted),
 		OPEN(answers_begin_the_count_anew),
 		OPEN(time_begins_the_count_anew),
 		OPEN(unknown_frames_are_passed_over),

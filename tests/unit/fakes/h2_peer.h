@@ -37,6 +37,7 @@ struct h2_peer {
 	struct h2_request requests[H2_PEER_REQUESTS];
 	int count;
 	int pings, pongs, goaways, updates;
+	int promised; /* for tests that push by raw frames */
 	uint32_t goaway_code;
 	bool stingy; /* the windows of its streams open by hand */
 	bool quiet;  /* it reads, and says nothing, not even a PING's answer */
