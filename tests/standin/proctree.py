@@ -8,7 +8,11 @@ def _stat(pid):
 
 
 def table():
-    """{pid: fields of its stat line, from the state on}, without zombies."""
+    """{pid: fields of its stat line, from the state on}, without zombies.
+
+    A process whose first thread has ended before the others looks like one,
+    and still has its files open.
+    """
     found = {}
     for name in os.listdir("/proc"):
         if not name.isdigit():
@@ -17,7 +21,8 @@ def table():
             fields = _stat(name)
         except OSError:
             continue
-        if fields[0] != b"Z":
+        threads = int(fields[17])
+        if fields[0] != b"Z" or threads > 1:
             found[int(name)] = fields
     return found
 
