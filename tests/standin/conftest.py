@@ -7,6 +7,7 @@ import os
 import pytest
 
 from .harness import Standin
+from .wsprobe import Link, WsProbe
 
 KEYS = ("wrn_" + "a" * 32, "wrn_" + "b" * 32)
 
@@ -44,3 +45,27 @@ def capsule(server):
     yield capsule_id
     server.admin("DELETE", "/faults")
     server.call("DELETE", "/v1/capsules/" + capsule_id)
+
+
+@pytest.fixture(params=["plain", "tls"])
+def link(request, server):
+    return Link(server, request.param == "tls")
+
+
+@pytest.fixture
+def plain(server):
+    return Link(server, False)
+
+
+@pytest.fixture
+def probe():
+    """Opens probes, which are closed at the end."""
+    probes = []
+
+    def opened(*arguments, **options):
+        probes.append(WsProbe(*arguments, **options))
+        return probes[-1]
+
+    yield opened
+    for one in probes:
+        one.close()

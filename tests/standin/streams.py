@@ -3,6 +3,8 @@ import asyncio
 import codecs
 import json
 
+from aiohttp import web
+
 from . import exec, fields
 from .errors import ApiError, invalid, unauthorized
 from .guest import GuestError
@@ -88,9 +90,12 @@ async def serve(request, work):
     try:
         end = await converse(request, socket, work)
     except (ClientGone, ConnectionError):
-        end = "client"
+        end = "fault" if socket.script.cutting else "client"
     except Struck:
         end = "fault"
+    except web.HTTPException:
+        entry["stream"] = None  # it asked for no upgrade
+        raise
     entry["stream"]["end"] = end
     return socket.response
 

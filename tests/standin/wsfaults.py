@@ -57,7 +57,7 @@ class NoFault:
     """Stands where no fault is: does nothing to what it is asked about."""
 
     fragment = 0
-    silent = closed = False
+    silent = closed = cutting = False
     pongs = True
 
     async def before_message(self):
@@ -152,8 +152,11 @@ class Script(NoFault):
         request = self.websocket.request
         await request.writer.drain()
         await asyncio.sleep(CUT_PAUSE)
+        self.cutting = True
         if how == "edge":
-            await request.app["state"].edge.restart()
+            # This task may be cancelled when the connection dies of it.
+            edge = request.app["state"].edge
+            await asyncio.shield(asyncio.ensure_future(edge.restart()))
         elif how == "reset" and request.transport is not None:
             request.transport.get_extra_info("socket").setsockopt(
                 socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
