@@ -43,6 +43,8 @@ struct api_command {
 	int64_t timeout_s;
 };
 struct upstream_request *api_exec(const char *id, const struct api_command *c);
+/* The message that starts one on a stream; the caller's. */
+char *api_start_message(const struct api_command *c);
 
 /* read, list, stat and the like: a POST of {path, depth?} to files/verb. */
 struct upstream_request *api_file(
@@ -86,6 +88,15 @@ void api_text_release(struct api_text *t);
 /* api_check, then the body as a tree; NULL with *ret filled. */
 struct json_object *api_json(
     const struct upstream_answer *a, bool idempotent, struct rpc_error *ret);
+
+/* What an error in a stream of upstream's says; its text is all there is. */
+void api_stream_error(const char *text, struct rpc_error *ret);
+
+/*
+ * Upstream has one error for all that goes wrong with a program's start; its
+ * message tells what a shell would tell by 126 and 127.
+ */
+void api_refine_start(struct rpc_error *e);
 
 /* Upstream said that the capsule is not running. */
 bool api_is_not_running(const struct rpc_error *e);

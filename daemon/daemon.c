@@ -18,6 +18,7 @@
 #include "daemon/dialer.h"
 #include "daemon/dispatch.h"
 #include "daemon/events.h"
+#include "daemon/follow.h"
 #include "daemon/keepalive.h"
 #include "daemon/listener.h"
 #include "daemon/log.h"
@@ -58,6 +59,7 @@ struct daemon {
 	struct reaper *reaper;
 	struct capsules *capsules;
 	struct uses *uses;
+	struct follows *follows;
 	struct calls *calls;
 	struct dispatch *dispatch;
 	struct listener *listener;
@@ -415,7 +417,9 @@ make_parts(struct daemon *d)
 		.cred = d->cred,
 	};
 	d->capsules = capsules_new(&parts, d->settings);
-	d->uses = uses_new(d->capsules, d->upstream, d->keepalive, d->wakes);
+	d->uses =
+	    uses_new(d->loop, d->capsules, d->upstream, d->keepalive, d->wakes);
+	d->follows = follows_new(d->loop, d->upstream);
 	d->calls = calls_new(d->loop);
 	d->services = (struct services){
 		.loop = d->loop,
@@ -427,6 +431,7 @@ make_parts(struct daemon *d)
 		.keepalive = d->keepalive,
 		.capsules = d->capsules,
 		.uses = d->uses,
+		.follows = d->follows,
 		.events = d->events,
 		.calls = d->calls,
 		.started_ms = now_ms(),
@@ -507,6 +512,7 @@ finish(struct daemon *d)
 	reaper_free(d->reaper);
 	calls_free(d->calls);
 	capsules_free(d->capsules);
+	follows_free(d->follows);
 	uses_free(d->uses);
 	wakes_free(d->wakes);
 	watches_free(d->watches);

@@ -80,28 +80,6 @@ result_of(const struct upstream_answer *a, bool resumed, struct rpc_error *e)
 	return NULL;
 }
 
-/*
- * Upstream has one error for all that goes wrong with a program's start; its
- * message tells what a shell would tell by 126 and 127.
- */
-static void
-refine(struct rpc_error *e)
-{
-	size_t n = strlen(e->message);
-	static const char gone[] = "no such file or directory";
-
-	if (e->kind != RPC_AGENT)
-		return;
-	if (strstr(e->message, "executable file not found") != NULL ||
-	    (n >= sizeof(gone) - 1 &&
-		strcmp(e->message + n - (sizeof(gone) - 1), gone) == 0))
-		e->kind = RPC_CMD_NOT_FOUND;
-	else if (strstr(e->message, "permission denied") != NULL)
-		e->kind = RPC_CMD_NOT_EXEC;
-	else if (strstr(e->message, "deadline exceeded") != NULL)
-		e->kind = RPC_TIMEOUT;
-}
-
 static void
 done(void *arg, const struct upstream_answer *a, bool resumed,
     struct rpc_error *e)
@@ -115,7 +93,7 @@ done(void *arg, const struct upstream_answer *a, bool resumed,
 		if (result == NULL)
 			e = &odd;
 	} else {
-		refine(e);
+		api_refine_start(e);
 	}
 	call_done(x->call, result, e);
 	free(x);

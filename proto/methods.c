@@ -94,6 +94,16 @@ static const struct param exec_run_params[] = {
 	AUTO_RESUME,
 	END
 };
+static const struct param exec_stream_params[] = {
+	CAPSULE,
+	{ "cmd",         PARAM_STRING,  PARAM_REQUIRED, 1, LIMIT_ARG, NULL, "the program" },
+	{ "args",        PARAM_STRINGS, PARAM_OPTIONAL, 0, LIMIT_ARG, NULL, "its arguments, passed as they are" },
+	{ "cwd",         PARAM_STRING,  PARAM_OPTIONAL, 1, LIMIT_PATH, NULL, "folder to run in" },
+	{ "envs",        PARAM_MAP,     PARAM_OPTIONAL, 0, LIMIT_ARG, NULL, "environment variables to add" },
+	{ "timeout_sec", PARAM_INT,     PARAM_OPTIONAL, 1, DAY_S, NULL, "end it after so long (default: never)" },
+	AUTO_RESUME,
+	END
+};
 static const struct param file_read_params[] = { CAPSULE, PATH, AUTO_RESUME, END };
 static const struct param file_write_params[] = {
 	CAPSULE, PATH,
