@@ -23,6 +23,7 @@
 #define AGAIN_MAX_MS 5000
 #define AWAY_MS      60000 /* a stream is picked up so long */
 #define ORPHAN_MS    30000 /* a start is waited for, to be ended */
+#define STEADY_MS    10000 /* a stream that lasts so long is a good one */
 
 /* Lives from follow_start() to follow_stop(), or longer: see follow_stop(). */
 struct follow {
@@ -33,11 +34,14 @@ struct follow {
 	struct ws *ws; /* NULL while none is open, or being opened */
 	struct timer *timer;
 	int tries;
-	uint64_t away_ms; /* since when; 0: it is not */
+	uint64_t away_ms;   /* since when; 0: it is not */
+	uint64_t steady_ms; /* since when the stream brings events */
 	int64_t pid;
 	bool ours;  /* started here, so that it ends with us */
 	bool asked; /* the start was sent */
-	bool runs, ended, orphan, paused;
+	bool runs;  /* it has begun, */
+	bool alive; /* and nothing has said that it is over */
+	bool ended, orphan, paused;
 	const struct follow_ops *ops;
 	void *arg;
 	LIST_ENTRY(follow) entry;
@@ -54,6 +58,7 @@ struct killing {
 struct follows {
 	struct loop *loop;
 	struct upstream *upstream;
+	bool killing; /* also what begins from now on */
 	LIST_HEAD(, follow) follows;
 	LIST_HEAD(, killing) killings;
 };
@@ -94,6 +99,15 @@ kill_process(struct follow *f)
 	k->call = upstream_send(f->all->upstream, k->request, killed, k);
 }
 
+/* If it was started here, and has not told its end. */
+static void
+kill_once(struct follow *f)
+{
+	if (f->ours && f->alive)
+		kill_process(f);
+	f->alive = false;
+}
+
 /* ---- the end ---- */
 
 static void
@@ -114,6 +128,11 @@ end(struct follow *f, int64_t code, struct rpc_error *e)
 {
 	f->ended = true;
 	timer_set(f->timer, -1);
+	ws_free(f->ws);
+	f->ws = NULL;
+	if (f->orphan && e != NULL && e->kind == RPC_OUTCOME_UNKNOWN)
+		log_warn("a command may run in %s for nobody: %s", f->capsule,
+		    e->message);
 	if (f->orphan)
 		follow_free(f);
 	else
@@ -133,10 +152,12 @@ end_with(struct follow *f, enum rpc_errno kind, const char *text)
 
 static void open_stream(struct follow *f);
 
+/* The first time at once: what is written meanwhile is lost. */
 static void
 again(struct follow *f)
 {
-	int64_t ms = AGAIN_MS << (f->tries < 5 ? f->tries : 5);
+	int64_t ms =
+	    f->tries > 0 ? AGAIN_MS << (f->tries < 6 ? f->tries : 6) : 0;
 
 	f->tries++;
 	timer_set(f->timer, ms < AGAIN_MAX_MS ? ms : AGAIN_MAX_MS);
@@ -148,7 +169,9 @@ timer_due(void *arg)
 	struct follow *f = arg;
 
 	if (f->orphan)
-		follow_free(f);
+		end_with(f, RPC_OUTCOME_UNKNOWN,
+		    "the server has not said that it started, nor that it "
+		    "did not");
 	else
 		open_stream(f);
 }
@@ -166,33 +189,77 @@ ws_opened(void *arg)
 	f->start = NULL;
 }
 
+/* The stream of one that runs: it is picked up, unless that is hopeless. */
+static void
+lost(struct follow *f, const char *why, bool passing)
+{
+	uint64_t now = now_ms();
+
+	if (f->away_ms != 0) {
+		if (passing && now - f->away_ms <= AWAY_MS)
+			again(f);
+		else
+			end_with(f, RPC_TRUNCATED,
+			    "the stream dropped and could not be picked up: "
+			    "the exit status of the command is not known");
+		return;
+	}
+	f->away_ms = now;
+	if (now - f->steady_ms >= STEADY_MS)
+		f->tries = 0;
+	again(f);
+	f->ops->dropped(f->arg, why);
+}
+
 static void
 started(struct follow *f, struct json_object *event)
 {
 	bool gap = f->runs;
 
-	jx_int(event, "pid", 1, INT32_MAX, &f->pid);
+	if (!gap && !jx_int(event, "pid", 1, INT32_MAX, &f->pid)) {
+		end_with(f, RPC_OUTCOME_UNKNOWN,
+		    "the server did not say which process it started: the "
+		    "command may run");
+		return;
+	}
 	if (f->process == NULL)
 		f->process = xasprintf("%jd", (intmax_t)f->pid);
-	f->runs = true;
+	if (!gap) {
+		f->tries = 0;
+		f->runs = f->alive = true;
+		if (f->all->killing)
+			kill_once(f);
+	}
 	f->away_ms = 0;
-	f->tries = 0;
+	f->steady_ms = now_ms();
 	if (f->orphan) {
-		kill_process(f);
+		kill_once(f);
 		follow_free(f);
 	} else {
 		f->ops->running(f->arg, f->pid, gap);
 	}
 }
 
+/*
+ * In mid-stream it is an error of the stream: the command goes on, and is
+ * picked up again. Otherwise it is the end.
+ */
 static void
 told_error(struct follow *f, const char *text)
 {
 	struct rpc_error e;
 
 	api_stream_error(text, &e);
-	/* It ended while nobody listened, so that nobody can tell how. */
-	if (f->runs && e.kind == RPC_NOT_FOUND)
+	if (f->runs && (f->away_ms == 0 || e.http_status >= 500)) {
+		ws_free(f->ws);
+		f->ws = NULL;
+		lost(f, e.message, true);
+		return;
+	}
+	if (e.kind == RPC_NOT_FOUND || api_is_not_running(&e))
+		f->alive = false;
+	if (f->runs && e.kind == RPC_NOT_FOUND &&
+	    strstr(text, "sandbox not found") == NULL)
 		rpc_error_set(&e, RPC_TRUNCATED,
 		    "the stream dropped, and the command ended before it was "
 		    "picked up: its exit status is not known");
@@ -212,17 +279,18 @@ take_event(struct follow *f, struct json_object *event)
 	if (jx_get(event, "data", &data) &&
 	    json_object_is_type(data, json_type_string))
 		text = jx_text_of(data, &n);
-	if (type == NULL || f->ended)
+	if (type == NULL)
 		return;
 	if (strcmp(type, "start") == 0)
 		started(f, event);
 	else if (strcmp(type, "error") == 0)
 		told_error(f, text ? text : "");
 	else if (strcmp(type, "exit") == 0 &&
-		 jx_int(event, "exit_code", INT32_MIN, INT32_MAX, &code))
+		 jx_int(event, "exit_code", INT32_MIN, INT32_MAX, &code)) {
+		f->alive = false;
 		end(f, code, NULL);
-	else if (text != NULL && !f->orphan &&
-		 (strcmp(type, "stdout") == 0 || strcmp(type, "stderr") == 0))
+	} else if (text != NULL && !f->orphan &&
+		   (strcmp(type, "stdout") == 0 || strcmp(type, "stderr") == 0))
 		f->ops->output(f->arg, type[3] == 'e', text, n);
 }
 
@@ -231,8 +299,11 @@ ws_message(void *arg, const char *data, size_t n)
 {
 	struct follow *f = arg;
 	struct json_check_fault fault;
-	struct json_object *event = jx_parse(data, n, &fault);
+	struct json_object *event;
 
+	if (f->ended)
+		return;
+	event = jx_parse(data, n, &fault);
 	if (event == NULL)
 		end_with(f, RPC_BAD_ANSWER,
 		    "the server sent a message that is not JSON");
@@ -261,55 +332,46 @@ refused(struct follow *f, const struct ws_end *end_)
 	rpc_error_release(&e);
 }
 
+/* What may be otherwise when it is tried again. */
 static bool
 is_passing(const struct ws_end *e)
 {
-	return e->http_status == 0 || e->http_status >= 500 ||
-	       e->http_status == 401 || e->http_status == 429;
+	if (e->http_status == 0)
+		return e->error != RPC_TLS;
+	return e->http_status >= 500 || e->http_status == 401 ||
+	       e->http_status == 429;
 }
 
-/* Of one that runs: the stream will be picked up. */
+/* Nothing was sent yet. */
 static void
-drop(struct follow *f, const char *why)
+not_opened(struct follow *f, const struct ws_end *e)
 {
-	bool first = f->away_ms == 0;
-
-	if (first)
-		f->away_ms = now_ms();
-	again(f);
-	if (first && !f->orphan)
-		f->ops->dropped(f->arg, why);
+	if (e->error != RPC_TIMEOUT && e->http_status != 401 && is_passing(e) &&
+	    f->tries + 1 < TRIES)
+		again(f);
+	else if (e->http_status != 0)
+		refused(f, e);
+	else
+		end_with(f, e->error ? e->error : RPC_UNREACHABLE, e->why);
 }
 
 static void
 ws_ended(void *arg, const struct ws_end *e)
 {
 	struct follow *f = arg;
+	struct ws *w = f->ws; /* *e is in it, and f may be gone before it */
 
-	ws_free(f->ws);
 	f->ws = NULL;
-	if (f->ended)
-		return;
 	if (f->asked && !f->runs) {
 		end_with(f, RPC_OUTCOME_UNKNOWN,
 		    "the stream ended before the command had begun, or said "
 		    "so: it may run");
 	} else if (!f->runs) {
-		if (e->error == RPC_UNREACHABLE && f->tries + 1 < TRIES)
-			again(f);
-		else if (e->http_status != 0)
-			refused(f, e);
-		else
-			end_with(
-			    f, e->error ? e->error : RPC_UNREACHABLE, e->why);
-	} else if (f->away_ms != 0 &&
-		   (now_ms() - f->away_ms > AWAY_MS || !is_passing(e))) {
-		end_with(f, RPC_TRUNCATED,
-		    "the stream dropped and could not be picked up: the "
-		    "command may go on, and its exit status is not known");
+		not_opened(f, e);
 	} else {
-		drop(f, e->why);
+		lost(f, e->why, is_passing(e));
 	}
+	ws_free(w);
 }
 
 static const struct ws_ops ws_ops = {
@@ -368,14 +430,18 @@ follow_start(struct follows *fs, const struct follow_spec *spec,
 	return NULL;
 }
 
+/* It was asked for, and nothing is known yet. */
+static bool
+is_beginning(const struct follow *f)
+{
+	return f->asked && !f->runs && !f->ended;
+}
+
 void
 follow_stop(struct follow *f)
 {
-	bool may_begin = f->asked && !f->runs && f->ws != NULL;
-
-	if (f->ours && !f->ended && f->runs)
-		kill_process(f);
-	if (!f->ours || f->ended || !may_begin) {
+	kill_once(f);
+	if (!is_beginning(f)) {
 		follow_free(f);
 		return;
 	}
@@ -390,6 +456,27 @@ follow_pause(struct follow *f, bool paused)
 	f->paused = paused;
 	if (f->ws != NULL)
 		ws_pause(f->ws, paused);
+}
+
+void
+follows_kill(struct follows *fs)
+{
+	struct follow *f;
+
+	fs->killing = true;
+	LIST_FOREACH(f, &fs->follows, entry)
+		kill_once(f);
+}
+
+bool
+follows_at_work(const struct follows *fs)
+{
+	const struct follow *f;
+
+	LIST_FOREACH(f, &fs->follows, entry)
+		if (f->orphan || is_beginning(f))
+			return true;
+	return !LIST_EMPTY(&fs->killings);
 }
 
 struct follows *

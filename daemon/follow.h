@@ -21,6 +21,11 @@ struct upstream;
 struct follows *follows_new(struct loop *l, struct upstream *u);
 void follows_free(struct follows *fs);
 
+/* Before the daemon ends: kills the commands that follows have started. */
+void follows_kill(struct follows *fs);
+/* Something is being killed, or will be as soon as it begins. */
+bool follows_at_work(const struct follows *fs);
+
 struct follow_ops {
 	/* It runs. Again after a stream was picked up: with gap true. */
 	void (*running)(void *arg, int64_t pid, bool gap);
@@ -47,8 +52,8 @@ struct follow *follow_start(struct follows *fs, const struct follow_spec *spec,
     const struct follow_ops *ops, void *arg, struct rpc_error *why);
 
 /*
- * Nothing is called any more. A command that was started, and has not ended,
- * is killed; that is seen to even if it is still about to start.
+ * Nothing is called any more. A command that was started, and has not told
+ * its end, is killed; that is seen to even if it is still about to start.
  */
 void follow_stop(struct follow *f);
 

@@ -98,6 +98,14 @@ room(void *arg)
 
 /* ---- what the command does ---- */
 
+/* Behind the output before it. */
+static void
+tell(struct stream *s, const char *type, struct json_object *fields)
+{
+	if (!outlet_event(s->out, type, fields))
+		follow_pause(s->follow, true);
+}
+
 static void
 running(void *arg, int64_t pid, bool gap)
 {
@@ -107,7 +115,7 @@ running(void *arg, int64_t pid, bool gap)
 	s->pid = pid;
 	s->gap |= gap;
 	jx_add_int(o, "pid", pid);
-	call_event(s->call, gap ? "gap" : "start", o);
+	tell(s, gap ? "gap" : "start", o);
 }
 
 static void
@@ -129,7 +137,7 @@ dropped(void *arg, const char *why)
 	struct json_object *o = json_object_new_object();
 
 	jx_add_str(o, "why", why);
-	call_event(s->call, "reconnecting", o);
+	tell(s, "reconnecting", o);
 }
 
 static void
@@ -138,6 +146,8 @@ ended(void *arg, int64_t exit_code, struct rpc_error *e)
 	struct stream *s = arg;
 
 	s->ended = true;
+	use_cancel(s->use); /* the capsule may sleep while the reader does */
+	s->use = NULL;
 	s->exit_code = exit_code;
 	if (e != NULL) {
 		api_refine_start(e);
@@ -164,7 +174,8 @@ deadline_due(void *arg)
 {
 	struct stream *s = arg;
 
-	fail(s, RPC_TIMEOUT, "the command took too long, and was ended");
+	fail(s, RPC_TIMEOUT,
+	    "timeout_sec is over: the command was ended, or not begun");
 }
 
 static void

@@ -16,11 +16,14 @@
 #include "proto/banned.h"
 
 #define EVENT_TICK_MS 20 /* how often a slow reader of events is looked at */
+/* Of text in one event: escaped, it is still far below an answer's limit. */
+#define EVENT_MAX (256 * 1024)
 
-/* Bytes that are held; freed when the last one has gone. */
+/* What is held: output, or an event. Freed when the last of it has gone. */
 struct chunk {
 	STAILQ_ENTRY(chunk) entry;
-	bool is_stderr;
+	const char *type;           /* of the event; static */
+	struct json_object *fields; /* NULL for output */
 	size_t len, off;
 	char data[];
 };
@@ -49,9 +52,22 @@ lane_of(struct outlet *o, bool is_stderr)
 	return l->sock != NULL ? l : &o->events;
 }
 
+/* How much of it an event takes: what is cut is cut between characters. */
+static size_t
+event_len(const char *text, size_t n)
+{
+	size_t len = n;
+
+	if (n > EVENT_MAX)
+		for (len = EVENT_MAX;
+		     ((unsigned char)text[len] & 0xc0) == 0x80;)
+			len--;
+	return len;
+}
+
 /* How much of it went: all, some, or -EAGAIN. */
 static ssize_t
-write_lane(struct lane *l, bool is_stderr, const char *data, size_t n)
+write_lane(struct lane *l, const char *type, const char *data, size_t n)
 {
 	struct json_object *fields;
 	ssize_t r;
@@ -63,12 +79,10 @@ write_lane(struct lane *l, bool is_stderr, const char *data, size_t n)
 		l->closed = r < 0 && r != -EAGAIN;
 		return l->closed ? (ssize_t)n : r;
 	}
+	n = event_len(data, n);
 	fields = json_object_new_object();
 	jx_add_strn(fields, "text", data, n);
-	if (call_event(
-		l->outlet->call, is_stderr ? "stderr" : "stdout", fields))
-		return (ssize_t)n;
-	return -EAGAIN;
+	return call_event(l->outlet->call, type, fields) ? (ssize_t)n : -EAGAIN;
 }
 
 static void
@@ -80,15 +94,27 @@ wait_for_room(struct lane *l)
 		timer_set(l->outlet->tick, EVENT_TICK_MS);
 }
 
-static void
-hold(struct lane *l, bool is_stderr, const char *data, size_t n)
+static struct chunk *
+hold(struct lane *l, const char *type, const char *data, size_t n)
 {
 	struct chunk *c = xmalloc(sizeof(*c) + n);
 
-	*c = (struct chunk){ .is_stderr = is_stderr, .len = n };
-	memcpy(c->data, data, n);
+	*c = (struct chunk){ .type = type, .len = n };
+	if (n > 0)
+		memcpy(c->data, data, n);
 	STAILQ_INSERT_TAIL(&l->chunks, c, entry);
 	wait_for_room(l);
+	return c;
+}
+
+static void
+drop_first(struct lane *l)
+{
+	struct chunk *c = STAILQ_FIRST(&l->chunks);
+
+	STAILQ_REMOVE_HEAD(&l->chunks, entry);
+	json_object_put(c->fields);
+	free(c);
 }
 
 /* false when some of it is still there. */
@@ -97,9 +123,11 @@ send_chunk(struct lane *l, struct chunk *c)
 {
 	ssize_t r;
 
+	if (c->fields != NULL)
+		return call_event(
+		    l->outlet->call, c->type, json_object_get(c->fields));
 	while (c->off < c->len) {
-		r = write_lane(
-		    l, c->is_stderr, c->data + c->off, c->len - c->off);
+		r = write_lane(l, c->type, c->data + c->off, c->len - c->off);
 		if (r == -EAGAIN)
 			return false;
 		c->off += (size_t)r;
@@ -126,8 +154,7 @@ send_held(struct lane *l)
 			wait_for_room(l);
 			return;
 		}
-		STAILQ_REMOVE_HEAD(&l->chunks, entry);
-		free(c);
+		drop_first(l);
 	}
 	if (l->sock != NULL)
 		datasock_want(l->sock, 0);
@@ -153,17 +180,31 @@ bool
 outlet_put(struct outlet *o, bool is_stderr, const char *text, size_t n)
 {
 	struct lane *l = lane_of(o, is_stderr);
-	ssize_t r = -EAGAIN;
+	const char *type = is_stderr ? "stderr" : "stdout";
+	ssize_t r;
 
 	while (n > 0 && STAILQ_EMPTY(&l->chunks)) {
-		r = write_lane(l, is_stderr, text, n);
+		r = write_lane(l, type, text, n);
 		if (r == -EAGAIN)
 			break;
 		text += r;
 		n -= (size_t)r;
 	}
 	if (n > 0)
-		hold(l, is_stderr, text, n);
+		hold(l, type, text, n);
+	return outlet_is_empty(o);
+}
+
+bool
+outlet_event(struct outlet *o, const char *type, struct json_object *fields)
+{
+	struct lane *l = &o->events;
+
+	if (STAILQ_EMPTY(&l->chunks) &&
+	    call_event(o->call, type, json_object_get(fields)))
+		json_object_put(fields);
+	else
+		hold(l, type, NULL, 0)->fields = fields;
 	return outlet_is_empty(o);
 }
 
@@ -179,12 +220,8 @@ lane_init(struct outlet *o, struct lane *l, int fd)
 static void
 lane_release(struct lane *l)
 {
-	struct chunk *c;
-
-	while ((c = STAILQ_FIRST(&l->chunks)) != NULL) {
-		STAILQ_REMOVE_HEAD(&l->chunks, entry);
-		free(c);
-	}
+	while (!STAILQ_EMPTY(&l->chunks))
+		drop_first(l);
 	datasock_free(l->sock);
 }
 

@@ -10,6 +10,7 @@
 #include <stddef.h>
 
 struct call;
+struct json_object;
 struct outlet;
 
 /*
@@ -22,6 +23,9 @@ void outlet_free(struct outlet *o);
 
 /* Takes all of it. false: the source is to wait until room() is called. */
 bool outlet_put(struct outlet *o, bool is_stderr, const char *text, size_t n);
+/* The same with an event of the call; fields is taken over. */
+bool outlet_event(
+    struct outlet *o, const char *type, struct json_object *fields);
 bool outlet_is_empty(const struct outlet *o);
 
 #endif

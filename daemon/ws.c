@@ -50,6 +50,7 @@ struct ws {
 	char *request;
 	uint64_t open_timeout_ms, ping_after_ms, ping_timeout_ms;
 	uint64_t heard_ms, pinged_ms;
+	size_t head_len; /* of the answer, interim ones included */
 	size_t body_len; /* of a refusal, as announced */
 	struct ws_end end;
 	char why[256];
@@ -93,6 +94,7 @@ really_free(struct ws *w)
 	buf_release(&w->in);
 	buf_release(&w->out);
 	buf_release(&w->message);
+	explicit_bzero(w->request, strlen(w->request));
 	free(w->request);
 	free(w);
 }
@@ -204,6 +206,9 @@ frame_cb(wslay_event_context_ptr ctx,
 
 	(void)ctx;
 	w->control = wslay_is_ctrl_frame(frame->opcode);
+	if (!w->control &&
+	    frame->payload_length > w->message.max - w->message.len)
+		w->too_long = true;
 }
 
 /*
@@ -218,7 +223,7 @@ chunk_cb(wslay_event_context_ptr ctx,
 	struct ws *w = arg;
 
 	(void)ctx;
-	if (!w->control &&
+	if (!w->control && !w->too_long &&
 	    buf_add(&w->message, chunk->data, chunk->data_length) < 0)
 		w->too_long = true;
 }
@@ -252,6 +257,9 @@ end_of_stream(struct ws *w)
 {
 	int code = wslay_event_get_status_code_received(w->wslay);
 
+	if (w->too_long && wslay_event_queue_close(w->wslay,
+			       WSLAY_CODE_MESSAGE_TOO_BIG, NULL, 0) == 0)
+		send_frames(w);
 	w->end.clean = wslay_event_get_close_received(w->wslay);
 	w->end.code = code != 0 ? code : NO_CODE;
 	if (w->too_long)
@@ -333,8 +341,9 @@ make_request(struct ws *w, const struct ws_spec *spec)
 }
 
 /*
- * The value of a header in a head whose lines end in CR LF; NULL when it has
- * none. *ret_len does not count blanks around it.
+ * The value of a header behind `head`, whose lines end in CR LF; NULL when
+ * there is none. From a value it finds the next one. *ret_len does not count
+ * blanks around it.
  */
 static const char *
 header(const char *head, const char *name, size_t *ret_len)
@@ -361,15 +370,17 @@ header(const char *head, const char *name, size_t *ret_len)
 static bool
 has_token(const char *head, const char *name, const char *token)
 {
-	size_t n, len = strlen(token), at = 0, word;
-	const char *value = header(head, name, &n);
+	size_t n, at, word, len = strlen(token);
+	const char *value;
 
-	while (value != NULL && at < n) {
-		word = strcspn(value + at, ", \t\r");
-		if (word == len && strncasecmp(value + at, token, len) == 0)
-			return true;
-		at += word + (word < n - at);
-	}
+	for (value = header(head, name, &n); value != NULL;
+	     value = header(value, name, &n))
+		for (at = 0; at < n; at += word + (word < n - at)) {
+			word = strcspn(value + at, ", \t\r");
+			if (word == len &&
+			    strncasecmp(value + at, token, len) == 0)
+				return true;
+		}
 	return false;
 }
 
@@ -392,14 +403,19 @@ has_agreed(const struct ws *w, const char *head)
 
 /* The status of an answer's head; 0 when it is no HTTP/1 answer. */
 static int
-status_of(const char *head)
+status_of(const char *head, size_t len)
 {
-	int status = 0, used = 0;
+	const char *digits = head + 9;
 
-	if (sscanf(head, "HTTP/1.%*1[01] %3d%n", &status, &used) != 1 ||
-	    used != 12 || (head[used] != ' ' && head[used] != '\r'))
+	/* What is behind a NUL would not be seen. */
+	if (len < 14 || strlen(head) != len ||
+	    strncmp(head, "HTTP/1.", 7) != 0 ||
+	    (head[7] != '0' && head[7] != '1') || head[8] != ' ' ||
+	    digits[0] < '1' || digits[0] > '9' ||
+	    strspn(digits, "0123456789") != 3 ||
+	    (digits[3] != ' ' && digits[3] != '\r'))
 		return 0;
-	return status;
+	return (int)strtol(digits, NULL, 10);
 }
 
 static void
@@ -417,7 +433,8 @@ start_frames(struct ws *w)
 	if (wslay_event_context_client_init(&w->wslay, &cb, w) != 0)
 		abort();
 	wslay_event_config_set_no_buffering(w->wslay, 1);
-	wslay_event_config_set_max_recv_msg_length(w->wslay, w->message.max);
+	/* frame_cb() knows what is too long, and can say so. */
+	wslay_event_config_set_max_recv_msg_length(w->wslay, INT64_MAX);
 }
 
 static void
@@ -462,23 +479,33 @@ start_refusal(struct ws *w, const char *head)
 		w->body_len = REFUSAL_MAX;
 }
 
-/* The head is whole. The stream may be gone after it. */
-static void
+/*
+ * The head is whole. False if it was an interim one, and another is to come.
+ * The stream may be gone after it.
+ */
+static bool
 take_head(struct ws *w)
 {
 	char *head = buf_str(&w->in);
+	int status = status_of(head, w->in.len);
 
-	w->end.http_status = status_of(head);
-	if (w->end.http_status != 101) {
+	if (status == 0) {
+		end(w, RPC_BAD_ANSWER, "the server does not speak HTTP/1.1");
+	} else if (status == 101 && has_agreed(w, head)) {
+		open_stream(w);
+	} else if (status == 101) {
+		end(w, RPC_BAD_ANSWER,
+		    "the server agrees to something that is no WebSocket");
+	} else if (status < 200) {
+		buf_clear(&w->in);
+		return false;
+	} else {
+		w->end.http_status = status;
 		start_refusal(w, head);
 		buf_clear(&w->in);
 		loop_later(w->loop, &w->work);
-	} else if (!has_agreed(w, head)) {
-		end(w, RPC_BAD_ANSWER,
-		    "the server agrees to something that is no WebSocket");
-	} else {
-		open_stream(w);
 	}
+	return true;
 }
 
 static bool
@@ -502,17 +529,17 @@ read_head(struct ws *w)
 		n = conn_recv(w->conn, &c, 1);
 		if (n == -EAGAIN)
 			return;
-		if (n <= 0 || w->in.len == HEAD_MAX) {
+		if (n <= 0 || w->head_len == HEAD_MAX) {
 			end(w, RPC_BAD_ANSWER,
 			    n <= 0 ? "the server closed the connection instead "
 				     "of opening a stream"
 				   : "the server's headers are too long");
 			return;
 		}
+		w->head_len++;
 		if (buf_add(&w->in, &c, 1) < 0)
 			abort();
-	} while (!is_head(&w->in));
-	take_head(w);
+	} while (!is_head(&w->in) || !take_head(w));
 }
 
 static void
@@ -568,6 +595,14 @@ read_frames(struct ws *w)
 	want(w);
 }
 
+/* It has the credential in it, and the stream may live for days. */
+static void
+wipe_request(struct ws *w)
+{
+	buf_release(&w->out);
+	buf_init(&w->out, 2 * QUEUE_SOFT);
+}
+
 /* Does what the state has to be done. The stream may be gone after it. */
 static void
 work(void *arg)
@@ -582,6 +617,8 @@ work(void *arg)
 		end(w, RPC_BAD_ANSWER, "the connection broke");
 		return;
 	}
+	if (w->out.len == 0)
+		wipe_request(w);
 	conn_want(w->conn, IO_READ | (w->out.len > 0 ? IO_WRITE : 0));
 	if (w->state == WS_ASKING)
 		read_head(w);
@@ -720,6 +757,13 @@ ws_pause(struct ws *w, bool paused)
 	if (w->paused == paused)
 		return;
 	w->paused = paused;
-	if (w->state == WS_OPEN)
-		loop_later(w->loop, &w->work);
+	if (w->state != WS_OPEN)
+		return;
+	if (!paused) {
+		/* Its silence was ours. */
+		w->heard_ms = now_ms();
+		w->pinged_ms = 0;
+		timer_set(w->timer, (int64_t)w->ping_after_ms);
+	}
+	loop_later(w->loop, &w->work);
 }
