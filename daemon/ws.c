@@ -44,6 +44,7 @@ struct ws {
 	struct buf message;
 	bool control; /* the frame that is being read is no data */
 	bool too_long, refused_room, paused, inside, freed, eof;
+	bool looked;     /* there is no more to be read now */
 	bool crowded;    /* with PONGs to be sent, so that reading stopped */
 	size_t budget;   /* bytes to be read yet this turn */
 	char accept[32]; /* what the server has to answer */
@@ -181,6 +182,7 @@ recv_cb(
 	ssize_t r = -EAGAIN;
 
 	(void)flags;
+	w->looked = true;
 	w->crowded = wslay_event_get_queued_msg_count(ctx) >= PONGS_MAX;
 	if (w->budget > 0 && !w->crowded && !w->paused && !w->freed &&
 	    !w->too_long) {
@@ -189,6 +191,7 @@ recv_cb(
 			w->budget -= (size_t)r;
 			w->heard_ms = now_ms();
 			w->pinged_ms = 0;
+			w->looked = false;
 			return r;
 		}
 		w->eof = r != -EAGAIN;
@@ -546,10 +549,13 @@ static void
 read_refusal(struct ws *w)
 {
 	char data[4096];
-	ssize_t n = 0;
+	size_t left;
+	ssize_t n;
 
 	while (w->in.len < w->body_len) {
-		n = conn_recv(w->conn, data, sizeof(data));
+		left = w->body_len - w->in.len;
+		n = conn_recv(
+		    w->conn, data, left < sizeof(data) ? left : sizeof(data));
 		if (n == -EAGAIN)
 			return;
 		if (n <= 0 || buf_add(&w->in, data, (size_t)n) < 0)
@@ -566,8 +572,12 @@ read_frames(struct ws *w)
 	int r;
 
 	w->budget = BYTES_A_TURN;
+	w->looked = false;
 	w->inside = true;
-	r = wslay_event_recv(w->wslay);
+	/* It also returns when it has read a part of a frame's head. */
+	do
+		r = wslay_event_recv(w->wslay);
+	while (r == 0 && !w->looked && wslay_event_get_read_enabled(w->wslay));
 	w->inside = false;
 	over = r != 0 || w->too_long ||
 	       wslay_event_get_close_received(w->wslay) ||
