@@ -216,7 +216,7 @@ started(struct follow *f, struct json_object *event)
 {
 	bool gap = f->runs;
 
-	if (!gap && !jx_int(event, "pid", 1, INT32_MAX, &f->pid)) {
+	if (!gap && jx_int(event, "pid", 1, INT32_MAX, &f->pid) < 0) {
 		end_with(f, RPC_OUTCOME_UNKNOWN,
 		    "the server did not say which process it started: the "
 		    "command may run");
@@ -276,9 +276,8 @@ take_event(struct follow *f, struct json_object *event)
 	int64_t code;
 	size_t n = 0;
 
-	if (jx_get(event, "data", &data) &&
-	    json_object_is_type(data, json_type_string))
-		text = jx_text_of(data, &n);
+	if (jx_get(event, "data", &data))
+		text = jx_bytes_of(data, &n);
 	if (type == NULL)
 		return;
 	if (strcmp(type, "start") == 0)
@@ -286,7 +285,7 @@ take_event(struct follow *f, struct json_object *event)
 	else if (strcmp(type, "error") == 0)
 		told_error(f, text ? text : "");
 	else if (strcmp(type, "exit") == 0 &&
-		 jx_int(event, "exit_code", INT32_MIN, INT32_MAX, &code)) {
+		 jx_int(event, "exit_code", INT32_MIN, INT32_MAX, &code) == 0) {
 		f->alive = false;
 		end(f, code, NULL);
 	} else if (text != NULL && !f->orphan &&

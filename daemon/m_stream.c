@@ -183,7 +183,7 @@ set_deadline(struct stream *s)
 {
 	int64_t seconds;
 
-	if (!jx_int(s->call->params, "timeout_sec", 1, INT32_MAX, &seconds))
+	if (jx_int(s->call->params, "timeout_sec", 1, INT32_MAX, &seconds) < 0)
 		return;
 	s->deadline = timer_new(s->call->svc->loop, deadline_due, s);
 	timer_set(s->deadline, seconds * 1000);

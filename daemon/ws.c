@@ -683,8 +683,6 @@ timer_due(void *arg)
 	}
 	if (w->paused) {
 		/* What the server has said meanwhile is not looked at. */
-		w->heard_ms = now;
-		w->pinged_ms = 0;
 		timer_set(w->timer, (int64_t)w->ping_after_ms);
 	} else if (w->pinged_ms != 0) {
 		w->eof = true;

@@ -498,13 +498,23 @@ each_header_is_needed(void **state)
 static void
 a_nul_hides_nothing(void **state)
 {
-	static const char head[] = "HTTP/1.1 101 X\r\nX: \0\r\n\r\n";
+	static const char more[] =
+	    "X: \0\r\nSec-WebSocket-Extensions: x\r\n\r\n";
 	struct bed *b = *state;
+	char *accept, *text;
 
 	connect_it(b);
-	fake_conn_feed(b->conn, head, sizeof(head) - 1);
+	accept = accept_of(b);
+	text = xasprintf("HTTP/1.1 101 X\r\nUpgrade: websocket\r\n"
+			 "Connection: Upgrade\r\n"
+			 "Sec-WebSocket-Accept: %s\r\n",
+	    accept);
+	fake_conn_feed(b->conn, text, strlen(text));
+	fake_conn_feed(b->conn, more, sizeof(more) - 1);
 	fake_loop_settle(b->loop);
 	expect_end(b, RPC_BAD_ANSWER, false);
+	free(text);
+	free(accept);
 }
 
 static void

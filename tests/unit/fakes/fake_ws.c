@@ -1,5 +1,6 @@
 #include "tests/unit/fakes/fake_ws.h"
 
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +19,7 @@ struct ws {
 	char *path;
 	struct buf sent;
 	bool open, paused, ended, freed;
+	struct ws_end *end; /* gone with ws_free(), as the real one */
 	const struct ws_ops *ops;
 	void *arg;
 };
@@ -61,6 +63,17 @@ ws_pause(struct ws *w, bool paused)
 	w->paused = paused;
 }
 
+static void
+end_free(struct ws *w)
+{
+	if (w->end == NULL)
+		return;
+	free((void *)(uintptr_t)w->end->why);
+	free((void *)(uintptr_t)w->end->body);
+	free(w->end);
+	w->end = NULL;
+}
+
 void
 ws_free(struct ws *w)
 {
@@ -69,6 +82,7 @@ ws_free(struct ws *w)
 	if (w->freed)
 		abort();
 	w->freed = true;
+	end_free(w);
 }
 
 /* ---- for tests ---- */
@@ -138,7 +152,12 @@ fake_ws_end(int i, const struct ws_end *end)
 	struct ws *w = alive(i);
 
 	w->ended = true;
-	w->ops->ended(w->arg, end);
+	w->end = xmalloc(sizeof(*w->end));
+	*w->end = *end;
+	w->end->why = xstrdup(end->why ? end->why : "it broke");
+	w->end->body = xstrdup(end->body ? end->body : "");
+	w->end->len = strlen(w->end->body);
+	w->ops->ended(w->arg, w->end);
 }
 
 void
@@ -147,6 +166,7 @@ fake_ws_reset(void)
 	int i;
 
 	for (i = 0; i < count; i++) {
+		end_free(&streams[i]);
 		free(streams[i].path);
 		buf_release(&streams[i].sent);
 	}

@@ -21,6 +21,7 @@ bool fake_ws_is_alive(int i);
 
 void fake_ws_accept(int i);
 void fake_ws_tell(int i, const char *message);
+/* Of `end`, why and body may be NULL. */
 void fake_ws_end(int i, const struct ws_end *end);
 
 /* Forgets them all; for the teardown of a test. */
