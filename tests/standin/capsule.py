@@ -45,12 +45,16 @@ class Capsule:
         self.processes = {}
         self.guest = None
         self.lock = asyncio.Lock()
+        # Set, and replaced, each time it ceases to run.
+        self.interrupted = asyncio.Event()
 
     def set_status(self, status):
         """Also keeps the spans of time it ran, for the usage figures."""
         now = time.time()
         if self.status == "running" and status != "running":
             self.spans[-1][1] = now
+            self.interrupted.set()
+            self.interrupted = asyncio.Event()
         if status == "running" and self.status != "running":
             self.spans.append([now, None])
             self.started_at = self.started_at or now

@@ -78,7 +78,7 @@ async def run(request, guest, body, timeout):
 
 
 async def start(capsule, guest, body):
-    """The background: listed among the capsule's processes until it ends."""
+    """The background: the answer comes as soon as it runs."""
     process = await guest.spawn(
         Fan(),
         body["cmd"],
@@ -89,12 +89,17 @@ async def start(capsule, guest, body):
     process.tag = fields.text(body, "tag", "") or (
         "proc-" + secrets.token_hex(4)
     )
+    register(capsule, process)
+    return {"cmd": process.cmd, "pid": process.pid, "tag": process.tag}
+
+
+def register(capsule, process):
+    """Lists it among the capsule's processes until it ends."""
     if not process.exited.done():
         capsule.processes[process.pid] = process
         process.exited.add_done_callback(
             lambda _: forget(capsule, process)
         )
-    return {"cmd": process.cmd, "pid": process.pid, "tag": process.tag}
 
 
 def forget(capsule, process):

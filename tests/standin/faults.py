@@ -6,7 +6,7 @@ import re
 
 from aiohttp import web
 
-from . import hangup
+from . import hangup, wsfaults
 from .errors import Dropped, error_response, invalid
 from .outlet import send_shaped
 
@@ -17,6 +17,7 @@ BEFORE = {"delay", "status", "code", "message", "body", "content_type",
 SHAPING = {"delay_answer", "lose_answer", "cut_after", "slow_body",
            "wrong_type", "drop_edge"}
 REPLACING = {"empty_list", "bad_json", "huge_body"}
+WEBSOCKET = {"ws"}
 CODES = {400: "invalid_request", 401: "unauthorized", 403: "forbidden",
          404: "not_found", 409: "invalid_state", 413: "too_large",
          500: "internal_error", 501: "agent_error", 502: "agent_error",
@@ -45,7 +46,9 @@ class Rule:
         match = fields.get("match") or {}
         self.action = fields.get("action") or {}
         unknown |= set(match) - MATCHES
-        unknown |= set(self.action) - BEFORE - SHAPING - REPLACING
+        unknown |= (
+            set(self.action) - BEFORE - SHAPING - REPLACING - WEBSOCKET
+        )
         if unknown:
             raise invalid("unknown in a fault: " + ", ".join(sorted(unknown)))
         if not self.action:
@@ -53,6 +56,7 @@ class Rule:
         if self.action.get("drop_edge") not in (None, "before", "after"):
             raise invalid('drop_edge is "before" or "after"')
         check_numbers(self.action)
+        wsfaults.check(self.action.get("ws", {}))
         self.id = number
         self.match = match
         self.count = fields.get("count", 1)

@@ -38,6 +38,7 @@ class Ledger:
             "capsule": None,
             "executed": False,
             "fault": None,
+            "stream": None,
             "status": None,
             "seconds": None,
         }

@@ -57,6 +57,11 @@ class Outage:
             if transport is not None and transport not in self.spared:
                 transport.abort()
 
+    async def wait_out(self):
+        """Returns when nothing keeps an open WebSocket from moving."""
+        while self.mode == "hang":
+            await self.over.wait()
+
     async def meet(self, request):
         """What an API request meets; returns when there is no outage."""
         while self.mode == "hang":

@@ -2,24 +2,27 @@
 import asyncio
 import os
 
-CHUNK = 65536
+CHUNK = 32768  # what the real agent reads at once, and so sends as one event
 LAG_MAX = 4096  # chunks a subscriber may lag before it starts to miss some
-# How long after the end of a command its output is still read while some
-# process it left behind holds the pipes open.
+# How long after the end of a foreground command its output is still read
+# while some process it left behind holds the pipes open.
 GRACE = 0.25
 
 
 class Subscription:
-    """One reader of a Fan: events in order, the oldest lost when it lags."""
+    """One reader of a Fan: events in order, the oldest lost when it lags.
 
-    def __init__(self):
+    How many were is counted in `tally["missed"]`.
+    """
+
+    def __init__(self, tally):
         self.queue = asyncio.Queue()
-        self.missed = 0
+        self.tally = tally
 
     def put(self, event):
         if self.queue.qsize() >= LAG_MAX:
             self.queue.get_nowait()
-            self.missed += 1
+            self.tally["missed"] += 1
         self.queue.put_nowait(event)
 
     async def get(self):
@@ -29,14 +32,18 @@ class Subscription:
 class Fan:
     """Hands each event to whoever subscribes at that moment.
 
-    Events are ("stdout" | "stderr", bytes) and, last, ("exit", code).
+    Events are ("stdout" | "stderr", bytes) and, last, ("exit", code), or
+    ("lost", -1) when nobody can know. The last one waits for the end of the
+    output, whoever holds its pipes open.
     """
+
+    grace = None
 
     def __init__(self):
         self.subscriptions = set()
 
-    def subscribe(self):
-        subscription = Subscription()
+    def subscribe(self, tally):
+        subscription = Subscription(tally)
         self.subscriptions.add(subscription)
         return subscription
 
@@ -51,13 +58,15 @@ class Fan:
 class Collector:
     """Keeps all output, up to a limit after which `overflow` is set."""
 
+    grace = GRACE
+
     def __init__(self, limit):
         self.parts = {"stdout": bytearray(), "stderr": bytearray()}
         self.left = limit
         self.overflow = asyncio.Event()
 
     def publish(self, name, value):
-        if name == "exit":
+        if name not in self.parts:
             return
         self.left -= len(value)
         if self.left < 0:
@@ -69,7 +78,8 @@ class Collector:
 class Process:
     """From its start until its output is drained. Owns the pipes' ends.
 
-    `sink` has a method publish(name, value) as Fan's.
+    `sink` has a method publish(name, value) as Fan's, and `grace`: for how
+    many seconds after its end its output is read, None for as long as it is.
     """
 
     def __init__(self, pid, sink):
@@ -123,10 +133,11 @@ class Process:
 
     async def _finish(self):
         try:
-            await asyncio.wait_for(self.pipes_closed.wait(), GRACE)
+            await asyncio.wait_for(self.pipes_closed.wait(), self.sink.grace)
         except asyncio.TimeoutError:
             self.close_pipes()
-        self.sink.publish("exit", self.exited.result())
+        name = "lost" if self.lost else "exit"
+        self.sink.publish(name, self.exited.result())
         self.done.set_result(self.exited.result())
 
     async def wait(self):

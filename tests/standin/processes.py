@@ -1,4 +1,5 @@
-"""The background processes of a capsule: list and kill."""
+"""The processes of a capsule that nobody waits for: list and kill."""
+import re
 import signal
 
 from aiohttp import web
@@ -7,17 +8,40 @@ from .errors import agent_error, not_found
 from .guest import GuestError
 from .route import Route
 
+UINT32_MAX = (1 << 32) - 1
+
+
+def is_pid(selector):
+    """A number is never taken for a tag."""
+    return re.fullmatch("[0-9]+", selector) and int(selector) <= UINT32_MAX
+
+
+def find(capsule, selector):
+    """The live process of that pid or tag, or None."""
+    if is_pid(selector):
+        return capsule.processes.get(int(selector))
+    for process in capsule.processes.values():
+        if selector == process.tag:
+            return process
+    return None
+
 
 def select(capsule, selector):
     """The live process of that pid or tag, or a 404."""
-    for process in capsule.processes.values():
-        if selector in (str(process.pid), process.tag):
-            return process
-    raise not_found(f'process "{selector}" not found')
+    process = find(capsule, selector)
+    if process is None:
+        name = "pid" if is_pid(selector) else "tag"
+        raise not_found("not_found: kill process: not_found: process with "
+                        f"{name} {selector} not found")
+    return process
 
 
 def row(process):
-    fields = {"pid": process.pid, "tag": process.tag, "cmd": process.cmd}
+    """Only background processes have a tag."""
+    fields = {"pid": process.pid}
+    if process.tag is not None:
+        fields["tag"] = process.tag
+    fields["cmd"] = process.cmd
     if process.args:
         fields["args"] = process.args
     return fields

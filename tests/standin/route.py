@@ -4,6 +4,7 @@ from typing import Callable
 
 NONE = "none"  # no credential is looked at
 ANY = "any"  # an API key or a JWT
+LATER = "later"  # as ANY, or else by the first message of the WebSocket
 JWT = "jwt"  # a JWT; an API key alone is refused
 
 

@@ -2,10 +2,11 @@
 from aiohttp import web
 
 from . import (admin, auth, capsules, exec, faults, files, metrics, openapi,
-               processes)
+               processes, streams)
 from .errors import ApiError, Dropped, error_response
 from .hangup import ClientGone
-from .route import NONE
+from .route import LATER, NONE
+from .websocket import bend_accept
 
 KEEP_ALIVE = 620  # seconds, as the hosted service
 GONE = 499  # never sent: stands for an answer nobody is there to get
@@ -13,7 +14,7 @@ GONE = 499  # never sent: stands for an answer nobody is there to get
 # Rows with fixed words come before rows with an {id} in the same place.
 ROUTES = [
     *openapi.ROUTES, *auth.ROUTES, *metrics.ROUTES, *capsules.ROUTES,
-    *exec.ROUTES, *processes.ROUTES, *files.ROUTES,
+    *exec.ROUTES, *processes.ROUTES, *streams.ROUTES, *files.ROUTES,
 ]
 
 
@@ -29,10 +30,13 @@ def guarded(route):
             except ApiError:
                 if entry["auth"] != "none":
                     entry["auth"] = "bad"
-                raise
+                if route.auth != LATER:
+                    raise
+                identity = None
             request["identity"] = identity
-            entry["auth"] = identity.kind
-            entry["team"] = identity.team
+            if identity is not None:
+                entry["auth"] = identity.kind
+                entry["team"] = identity.team
         entry["executed"] = True
         return await route.handler(request)
 
@@ -98,6 +102,7 @@ def make_app(state):
     app = web.Application(middlewares=[dispatch], client_max_size=0)
     app["state"] = state
     app["routes"] = ROUTES
+    app.on_response_prepare.append(bend_accept)
     for route in ROUTES:
         app.router.add_route(
             route.method, state.settings.prefix + route.path, guarded(route)
