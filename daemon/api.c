@@ -1,6 +1,7 @@
 #include "daemon/api.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -206,6 +207,28 @@ api_exec(const char *id, const struct api_command *c)
 	r->max_answer = EXEC_MAX;
 	r->slow = true;
 	return r;
+}
+
+int
+api_check_envs(struct json_object *envs, struct rpc_error *why)
+{
+	const char *s;
+
+	if (envs == NULL)
+		return 0;
+	json_object_object_foreach(envs, name, value) {
+		(void)value;
+		s = name;
+		if (isalpha((unsigned char)*s) || *s == '_')
+			while (isalnum((unsigned char)*s) || *s == '_')
+				s++;
+		if (s != name && *s == '\0')
+			continue;
+		rpc_error_set_param(why, "envs",
+		    "parameter envs: \"%.64s\" is no name of a variable", name);
+		return -EINVAL;
+	}
+	return 0;
 }
 
 char *

@@ -43,6 +43,8 @@ struct api_command {
 	int64_t timeout_s;
 };
 struct upstream_request *api_exec(const char *id, const struct api_command *c);
+/* Names that a shell can export; the values may be anything. */
+int api_check_envs(struct json_object *envs, struct rpc_error *why);
 /* The message that starts one on a stream; the caller's. */
 char *api_start_message(const struct api_command *c);
 

@@ -24,6 +24,11 @@
 #define AWAY_MS      60000 /* a stream is picked up so long */
 #define ORPHAN_MS    30000 /* a start is waited for, to be ended */
 #define STEADY_MS    10000 /* a stream that lasts so long is a good one */
+/*
+ * A process that is not there any more is told by a stream that is opened and
+ * ends without a word, as one that broke: so many in a row are taken for it.
+ */
+#define SILENT_MAX 3
 
 /* Lives from follow_start() to follow_stop(), or longer: see follow_stop(). */
 struct follow {
@@ -33,7 +38,7 @@ struct follow {
 	char *process; /* to be picked up; NULL before it is known */
 	struct ws *ws; /* NULL while none is open, or being opened */
 	struct timer *timer;
-	int tries;
+	int tries, silent;
 	uint64_t away_ms;   /* since when; 0: it is not */
 	uint64_t steady_ms; /* since when the stream brings events */
 	int64_t pid;
@@ -200,8 +205,9 @@ lost(struct follow *f, const char *why, bool passing)
 			again(f);
 		else
 			end_with(f, RPC_TRUNCATED,
-			    "the stream dropped and could not be picked up: "
-			    "the exit status of the command is not known");
+			    "the stream dropped and could not be picked up, or "
+			    "the command ended before: its exit status is not "
+			    "known");
 		return;
 	}
 	f->away_ms = now;
@@ -231,6 +237,7 @@ started(struct follow *f, struct json_object *event)
 			kill_once(f);
 	}
 	f->away_ms = 0;
+	f->silent = 0;
 	f->steady_ms = now_ms();
 	if (f->orphan) {
 		kill_once(f);
@@ -368,7 +375,9 @@ ws_ended(void *arg, const struct ws_end *e)
 	} else if (!f->runs) {
 		not_opened(f, e);
 	} else {
-		lost(f, e->why, is_passing(e));
+		if (f->away_ms != 0)
+			f->silent = e->opened ? f->silent + 1 : 0;
+		lost(f, e->why, is_passing(e) && f->silent < SILENT_MAX);
 	}
 	ws_free(w);
 }

@@ -1,5 +1,3 @@
-#include <ctype.h>
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -108,29 +106,6 @@ cancel(void *arg)
 	free(x);
 }
 
-/* Names that a shell can export; the values may be anything. */
-static int
-check_envs(struct json_object *envs, struct rpc_error *why)
-{
-	const char *s;
-
-	if (envs == NULL)
-		return 0;
-	json_object_object_foreach(envs, name, value) {
-		(void)value;
-		s = name;
-		if (isalpha((unsigned char)*s) || *s == '_')
-			while (isalnum((unsigned char)*s) || *s == '_')
-				s++;
-		if (s != name && *s == '\0')
-			continue;
-		rpc_error_set_param(why, "envs",
-		    "parameter envs: \"%.64s\" is no name of a variable", name);
-		return -EINVAL;
-	}
-	return 0;
-}
-
 void
 m_exec_run(struct call *c)
 {
@@ -144,7 +119,7 @@ m_exec_run(struct call *c)
 		.done = done,
 	};
 
-	if (check_envs(jx_obj(c->params, "envs"), &why) < 0) {
+	if (api_check_envs(jx_obj(c->params, "envs"), &why) < 0) {
 		call_fail(c, &why);
 		return;
 	}

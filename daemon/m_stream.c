@@ -245,6 +245,10 @@ m_exec_stream(struct call *c)
 		    "exec.stream streams: it needs an id, and no batch");
 		return;
 	}
+	if (api_check_envs(jx_obj(c->params, "envs"), &why) < 0) {
+		call_fail(c, &why);
+		return;
+	}
 	s = xcalloc(1, sizeof(*s));
 	s->call = c;
 	spec.arg = s;

@@ -106,10 +106,11 @@ static const struct follow_ops ops = { running, output, dropped, ended };
 static int
 setup(void **state)
 {
+	static char base_url[] = "http://localhost";
 	struct bed *b = xcalloc(1, sizeof(*b));
 
 	b->loop = loop_new();
-	b->settings.base_url = "http://localhost";
+	b->settings.base_url = base_url;
 	b->upstream = upstream_new(b->loop, &b->settings, NULL);
 	b->follows = follows_new(b->loop, b->upstream);
 	b->stop_at_end = true;
@@ -466,6 +467,25 @@ it_is_not_picked_up_for_ever(void **state)
 }
 
 static void
+streams_that_end_without_a_word_tell_that_it_is_over(void **state)
+{
+	struct bed *b = *state;
+	int i;
+
+	run_it(b);
+	fake_ws_end(0, &cut);
+	for (i = 1; i <= 3; i++) {
+		assert_int_equal(b->ended, 0);
+		fake_loop_advance(b->loop, 2000);
+		fake_ws_accept(i);
+		fake_ws_end(i, &cut);
+	}
+	expect_end(b, -1, RPC_TRUNCATED);
+	expect_requests(b, 1);
+	assert_string_equal(fake_upstream_sent(b->upstream, 0), KILL);
+}
+
+static void
 an_error_in_mid_stream_is_the_streams(void **state)
 {
 	struct bed *b = *state;
@@ -752,6 +772,7 @@ main(void)
 		TEST(a_stream_that_drops_is_picked_up),
 		TEST(the_first_time_it_is_picked_up_at_once),
 		TEST(it_is_not_picked_up_for_ever),
+		TEST(streams_that_end_without_a_word_tell_that_it_is_over),
 		TEST(an_error_in_mid_stream_is_the_streams),
 		TEST(one_that_ended_meanwhile_has_no_exit_status),
 		TEST(a_capsule_that_has_gone_is_said_to_have),
