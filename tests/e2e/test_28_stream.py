@@ -2,10 +2,10 @@
 import base64
 import random
 import signal
-import time
 
 import pytest
 
+from testenv import paths
 from testenv.client import until
 from testenv.expect import fails, good, together
 from testenv.stream import Stream
@@ -63,8 +63,6 @@ def test_output_comes_while_it_runs(stream, client, capsule):
     one = script(stream, "echo first; while [ ! -e /tmp/go ]; do sleep 0.02; done; echo last")
     assert one.until("start")["pid"] > 0
     assert one.until("stdout")["text"] == "first\n"
-    with_other = Stream  # the command is still running: only this lets it end
-    assert one.answer is None
     client.send("file.write", {"capsule": capsule, "path": "/tmp/go", "text": ""})
     while one.answer is None:
         message = client.read()
@@ -168,7 +166,8 @@ def test_reader_that_stops(stream, daemon, capsule):
         with daemon.client() as other:
             two = Stream(other, capsule, "echo", "hi")
             assert two.result()["exit_code"] == 0 and two.text() == "hi\n"
-    assert daemon.rss() - before < 16 * 1024 * 1024
+    if not paths.SANITIZED:
+        assert daemon.rss() - before < 16 * 1024 * 1024
     one.read_sockets()
     assert one.result()["exit_code"] == 0
     assert len(one.data["stdout"]) == 60000000
@@ -210,7 +209,7 @@ def test_nothing_is_left(daemon, capsule):
     for _ in range(4):
         assert not any(good(together(daemon, 20, work)))
     until(lambda: daemon.descriptors() <= descriptors)
-    if not daemon.sanitized:
+    if not paths.SANITIZED:
         assert daemon.rss() - memory < 8 * 1024 * 1024
 
 
@@ -242,17 +241,17 @@ def test_edge_that_dies(stream, cloud):
 
 def test_drops_at_random_places(stream, cloud):
     places = random.Random(28)
-    for _ in range(8):
+    for _ in range(5):
         cloud.clear_faults()
-        fault(cloud, FIRST, {"after_bytes": places.randrange(60, 3000), "cut": "reset"})
-        fault(cloud, AGAIN, {"after_bytes": places.randrange(60, 3000), "cut": "end"}, times=1)
-        one = script(stream, TICKS.format(n=60))
+        fault(cloud, FIRST, {"after_bytes": places.randrange(60, 1000), "cut": "reset"})
+        fault(cloud, AGAIN, {"after_bytes": places.randrange(60, 1000), "cut": "end"})
+        one = script(stream, TICKS.format(n=150))
         done = one.result()
         assert done["exit_code"] == 7
         assert done["gap"] == ("gap" in one.types())
         seen = [int(n) for n in one.text().split()]
         assert seen == sorted(set(seen))
-    assert len(starts(cloud)) == 8
+    assert len(starts(cloud)) == 5
 
 
 def test_server_that_says_goodbye(stream, cloud):
@@ -307,7 +306,7 @@ def test_lost_start_is_not_repeated(stream, cloud, client, capsule):
 
 
 def test_server_that_is_back_soon(stream, cloud):
-    fault(cloud, FIRST, action={"drop_edge": "before"}, times=1)
+    fault(cloud, FIRST, action={"drop_edge": "before"})
     assert script(stream, "exit 5").result()["exit_code"] == 5
     assert len(starts(cloud)) == 1
 
@@ -315,7 +314,7 @@ def test_server_that_is_back_soon(stream, cloud):
 @pytest.mark.parametrize("action, name", [
     ({"status": 404, "code": "not_found"}, "not_found"),
     ({"status": 401, "code": "unauthorized"}, "unauthorized"),
-    ({"ws": {"accept": "AAAA"}}, "bad_answer"),
+    ({"status": 302}, "bad_answer"),
 ])
 def test_refusals(stream, cloud, action, name):
     fault(cloud, FIRST, action=action)
@@ -347,14 +346,13 @@ def test_client_that_goes_while_it_is_opened(daemon, cloud, capsule):
     with daemon.client() as client:
         Stream(client, capsule, "sleep", "4713")
         until(lambda: daemon.call("daemon.status")["calls"]["in_flight"] > 1)
-    until(lambda: [e for e in cloud.ledger() if e["path"].endswith("/exec/stream")])
     until(lambda: daemon.call("daemon.status")["calls"]["in_flight"] <= 1)
-    assert running(cloud, capsule, "4713") == 0
+    assert not starts(cloud) and running(cloud, capsule, "4713") == 0
 
 
 def test_client_that_goes_while_the_stream_is_down(daemon, cloud, capsule):
     fault(cloud, FIRST, {"after": 1, "cut": "reset"})
-    fault(cloud, AGAIN, action={"status": 503, "code": "host_unavailable"})
+    fault(cloud, AGAIN, action={"status": 503, "code": "host_unavailable"}, count=-1)
     with daemon.client() as client:
         one = Stream(client, capsule, "sleep", "4714")
         one.until("reconnecting")
