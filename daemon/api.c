@@ -159,13 +159,13 @@ wrap(const struct api_command *c)
 	return args;
 }
 
-struct upstream_request *
-api_exec(const char *id, const struct api_command *c)
+/* Program and arguments, as upstream takes them. */
+static struct json_object *
+command_json(const struct api_command *c)
 {
 	bool wrapped = c->cwd != NULL || c->envs != NULL;
 	struct json_object *o = json_object_new_object();
 	struct json_object *args;
-	struct upstream_request *r;
 	size_t i;
 
 	args = wrapped ? wrap(c) : json_object_new_array();
@@ -175,12 +175,37 @@ api_exec(const char *id, const struct api_command *c)
 		    json_object_get(json_object_array_get_idx(c->args, i)));
 	jx_add_str(o, "cmd", wrapped ? "/bin/sh" : c->cmd);
 	jx_add(o, "args", args);
+	return o;
+}
+
+struct upstream_request *
+api_exec(const char *id, const struct api_command *c)
+{
+	struct json_object *o = command_json(c);
+	struct upstream_request *r;
+
 	jx_add_int(o, "timeout_sec", c->timeout_s);
 	r = api_post(xjoin("/v1/capsules/", id, "/exec"), o);
 	r->timeout_ms = (uint64_t)c->timeout_s * 1000 + EXEC_SLACK_MS;
 	r->max_answer = EXEC_MAX;
 	r->slow = true;
 	return r;
+}
+
+char *
+api_start_message(const struct api_command *c)
+{
+	struct json_object *o = command_json(c);
+	struct buf text;
+	char *message;
+
+	jx_add_str(o, "type", "start");
+	buf_init(&text, LIMIT_ANSWER_LINE);
+	if (jx_print(&text, o) < 0)
+		abort(); /* requests are far below the buffer's maximum */
+	json_object_put(o);
+	message = buf_steal(&text, NULL);
+	return message;
 }
 
 struct upstream_request *
@@ -500,6 +525,37 @@ api_json(
 	if (o == NULL)
 		explain_no_json(a, &fault, ret);
 	return o;
+}
+
+void
+api_stream_error(const char *text, struct rpc_error *ret)
+{
+	static const struct {
+		const char *says;
+		int status;
+		const char *code;
+	} rows[] = {
+		{ "is not running", 409, "invalid_state" },
+		{ "not found", 404, "not_found" },
+		{ "authentication failed", 401, "unauthorized" },
+		{ "host is not reachable", 503, "host_unavailable" },
+	};
+	const char *code = "agent_error";
+	int status = 502;
+	size_t i;
+
+	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		if (strstr(text, rows[i].says) != NULL) {
+			status = rows[i].status;
+			code = rows[i].code;
+			break;
+		}
+	rpc_error_set(ret, rpc_errno_from_upstream(status, code), "%s",
+	    text[0] ? text : "the server ended the stream with an error");
+	ret->http_status = status;
+	snprintf(ret->upstream_code, sizeof(ret->upstream_code), "%s", code);
+	redact(ret->message);
+	add_hint(ret);
 }
 
 bool

@@ -44,6 +44,8 @@ struct api_command {
  * arguments.
  */
 struct upstream_request *api_exec(const char *id, const struct api_command *c);
+/* The message that starts one on a stream; the caller's. */
+char *api_start_message(const struct api_command *c);
 
 /* In the background, where upstream knows it by its pid and this tag. */
 struct upstream_request *api_process_start(
@@ -95,6 +97,9 @@ void api_text_release(struct api_text *t);
 /* api_check, then the body as a tree; NULL with *ret filled. */
 struct json_object *api_json(
     const struct upstream_answer *a, bool idempotent, struct rpc_error *ret);
+
+/* What an error in a stream of upstream's says; its text is all there is. */
+void api_stream_error(const char *text, struct rpc_error *ret);
 
 /* Upstream said that the capsule is not running. */
 bool api_is_not_running(const struct rpc_error *e);

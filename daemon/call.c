@@ -322,6 +322,20 @@ call_take_fd(struct call *c)
 	return fd;
 }
 
+int
+call_take_fd_named(struct call *c, const char *name)
+{
+	int i, fd;
+
+	for (i = 0; i < LIMIT_FDS; i++)
+		if (c->fds[i] >= 0 && strcmp(c->fd_names[i], name) == 0) {
+			fd = c->fds[i];
+			c->fds[i] = -1;
+			return fd;
+		}
+	return -1;
+}
+
 static void
 stop_work(struct call *c)
 {

@@ -32,6 +32,7 @@ struct services {
 	struct keepalive *keepalive;
 	struct capsules *capsules;
 	struct uses *uses;
+	struct follows *follows;
 	struct listener *listener;
 	struct events *events;
 	struct calls *calls;
@@ -57,6 +58,7 @@ struct call {
 	char request[REQUEST_NAME_MAX]; /* names it in the log and in errors */
 	struct json_object *params;
 	int fds[LIMIT_FDS]; /* -1 once taken */
+	char fd_names[LIMIT_FDS][8];
 	uid_t uid;          /* whose capsules it is about */
 	enum access access; /* of its client */
 	pid_t pid;
@@ -97,8 +99,9 @@ void call_on_cancel(struct call *c, void (*cancel)(void *), void *arg);
 /* What call.end does; with the argument of call_on_cancel. */
 void call_on_end(struct call *c, void (*end)(void *));
 
-/* The first passed descriptor, now the caller's, or -1. */
+/* The first passed descriptor, or that of a name, now the caller's; or -1. */
 int call_take_fd(struct call *c);
+int call_take_fd_named(struct call *c, const char *name);
 
 /* ---- for dispatch ---- */
 

@@ -91,6 +91,8 @@ conn_open(struct loop *l, struct dialer *d, const char *url, const char *alpn,
 	dialer_set(d, c->easy, &c->handshake);
 	curl_easy_setopt(c->easy, CURLOPT_URL, url);
 	curl_easy_setopt(c->easy, CURLOPT_CONNECT_ONLY, 1L);
+	/* A proxy is to pass on what is not HTTP, or not as it knows it. */
+	curl_easy_setopt(c->easy, CURLOPT_HTTPPROXYTUNNEL, 1L);
 	curl_easy_setopt(c->easy, CURLOPT_ERRORBUFFER, c->detail);
 	multi_add(c->multi, c->easy);
 	return c;

@@ -18,6 +18,7 @@
 #include "daemon/dialer.h"
 #include "daemon/dispatch.h"
 #include "daemon/events.h"
+#include "daemon/follow.h"
 #include "daemon/keepalive.h"
 #include "daemon/listener.h"
 #include "daemon/log.h"
@@ -41,7 +42,8 @@
 #define KEY_TICK_MS   3000 /* how often key files are looked at */
 #define DESCRIPTORS   8192
 #define DRAIN_TICK_MS 20
-#define IDLE_TICKS    8 /* in the time after which an idle one leaves */
+#define KILL_MS       3000 /* for commands to be ended, at the end */
+#define IDLE_TICKS    8    /* in the time after which an idle one leaves */
 
 struct daemon {
 	const struct daemon_options *options;
@@ -58,6 +60,7 @@ struct daemon {
 	struct reaper *reaper;
 	struct capsules *capsules;
 	struct uses *uses;
+	struct follows *follows;
 	struct calls *calls;
 	struct dispatch *dispatch;
 	struct listener *listener;
@@ -68,7 +71,7 @@ struct daemon {
 	struct timer *key_tick;
 	struct timer *tick; /* of the drain, or of being idle */
 	uint64_t drain_until_ms, busy_ms;
-	bool draining, failed;
+	bool draining, killing, failed;
 
 	/* A reload under way, and who asked. */
 	void (*reload_done)(void *arg, struct rpc_error *);
@@ -140,20 +143,30 @@ lock_state(struct daemon *d)
 
 /* ---- stopping ---- */
 
-/* Calls that only look, or follow events without end, are not waited for. */
+/*
+ * Calls that only look, or follow events without end, are not waited for. What
+ * was started for the others is killed when their time is over.
+ */
 static void
 drain_tick(void *arg)
 {
 	struct daemon *d = arg;
 	int left = calls_at_work(d->calls);
+	uint64_t now = now_ms();
 
-	if (left > 0 && now_ms() < d->drain_until_ms) {
-		timer_set(d->tick, DRAIN_TICK_MS);
-		return;
+	if (!d->killing && (left == 0 || now >= d->drain_until_ms)) {
+		d->killing = true;
+		d->drain_until_ms = now + KILL_MS;
+		follows_kill(d->follows);
+		if (left > 0)
+			log_warn(
+			    "stopping with calls under way calls=%d", left);
 	}
-	if (left > 0)
-		log_warn("stopping with calls under way calls=%d", left);
-	loop_stop(d->loop);
+	if (now < d->drain_until_ms &&
+	    (!d->killing || follows_at_work(d->follows)))
+		timer_set(d->tick, DRAIN_TICK_MS);
+	else
+		loop_stop(d->loop);
 }
 
 /* The first time it drains; asked again, it stops at once. */
@@ -415,7 +428,9 @@ make_parts(struct daemon *d)
 		.cred = d->cred,
 	};
 	d->capsules = capsules_new(&parts, d->settings);
-	d->uses = uses_new(d->capsules, d->upstream, d->keepalive, d->wakes);
+	d->uses =
+	    uses_new(d->loop, d->capsules, d->upstream, d->keepalive, d->wakes);
+	d->follows = follows_new(d->loop, d->upstream);
 	d->calls = calls_new(d->loop);
 	d->services = (struct services){
 		.loop = d->loop,
@@ -427,6 +442,7 @@ make_parts(struct daemon *d)
 		.keepalive = d->keepalive,
 		.capsules = d->capsules,
 		.uses = d->uses,
+		.follows = d->follows,
 		.events = d->events,
 		.calls = d->calls,
 		.started_ms = now_ms(),
@@ -507,6 +523,7 @@ finish(struct daemon *d)
 	reaper_free(d->reaper);
 	calls_free(d->calls);
 	capsules_free(d->capsules);
+	follows_free(d->follows);
 	uses_free(d->uses);
 	wakes_free(d->wakes);
 	watches_free(d->watches);

@@ -1,5 +1,6 @@
 #include "daemon/dispatch.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -66,6 +67,17 @@ is_fd_of(const struct method *m, const char *name)
 	return false;
 }
 
+static bool
+is_named_twice(const struct rpc_msg *m, int which)
+{
+	int i;
+
+	for (i = 0; i < which; i++)
+		if (strcmp(m->fds[i], m->fds[which]) == 0)
+			return true;
+	return false;
+}
+
 static int
 check_fds(const struct call *c, const struct rpc_msg *m, struct rpc_error *why)
 {
@@ -73,8 +85,7 @@ check_fds(const struct call *c, const struct rpc_msg *m, struct rpc_error *why)
 	int i;
 
 	for (i = 0; i < m->fd_count; i++) {
-		if (!is_fd_of(c->method, m->fds[i]) ||
-		    (i > 0 && strcmp(m->fds[i], m->fds[i - 1]) == 0)) {
+		if (!is_fd_of(c->method, m->fds[i]) || is_named_twice(m, i)) {
 			rpc_error_set(why, RPC_INVALID_PARAMS,
 			    "%s takes no descriptor named \"%.32s\" here",
 			    c->method->name, m->fds[i]);
@@ -167,6 +178,7 @@ make_call(struct dispatch *d, struct peer *p, const struct rpc_msg *m,
     enum method_id id)
 {
 	struct call *c;
+	int i;
 
 	c = call_new(d->svc->calls, d->svc, p, peer_calls(p));
 	call_set_method(c, method_by_id(id));
@@ -175,6 +187,9 @@ make_call(struct dispatch *d, struct peer *p, const struct rpc_msg *m,
 	c->params = json_object_get(m->params);
 	identify(d, c, p);
 	peer_take_fds(p, c->fds, m->fd_count);
+	for (i = 0; i < m->fd_count; i++)
+		snprintf(
+		    c->fd_names[i], sizeof(c->fd_names[i]), "%s", m->fds[i]);
 	return c;
 }
 

@@ -13,6 +13,7 @@
 #include "daemon/log.h"
 #include "daemon/loop.h"
 #include "daemon/settings.h"
+#include "daemon/ws.h"
 #include "proto/queue.h"
 #include "proto/xalloc.h"
 
@@ -25,8 +26,9 @@
 #define BUDGET_SHARE   0.1   /* and one for so many requests */
 #define TIMEOUTS_RENEW 2     /* in a row: the connections are suspect */
 #define CLOCK_CHECK_MS 15000
-#define SLEEP_MS       2000    /* a longer gap means that the machine slept */
-#define JOIN_MS        1000    /* one that takes longer may be stuck */
+#define SLEEP_MS       2000 /* a longer gap means that the machine slept */
+#define JOIN_MS        1000 /* one that takes longer may be stuck */
+#define STREAM_OPEN_MS 30000
 #define HTTP1_MS       3600000 /* then HTTP/2 is tried again */
 #define AUTH_MAX       (LIMIT_SECRET + 32)
 
@@ -76,6 +78,7 @@ struct upstream {
 	struct http *http1;
 	struct http *http2;      /* NULL for a plain base URL */
 	uint64_t http1_until_ms; /* the server speaks no HTTP/2 */
+	uint64_t ping_after_ms, ping_timeout_ms; /* of streams */
 	TAILQ_HEAD(, flight) flights;
 	struct hash by_url;
 	double budget;
@@ -330,16 +333,16 @@ exchange_done(void *arg, struct http_result *r)
  * The caller has it on the stack and wipes it.
  */
 static size_t
-auth_header(const struct flight *f, char header[AUTH_MAX])
+auth_header(
+    const struct cred *c, enum upstream_auth auth, char header[AUTH_MAX])
 {
-	const char *key = cred_secret(f->up->cred, CRED_API_KEY);
-	const char *token = cred_secret(f->up->cred, CRED_TOKEN);
+	const char *key = cred_secret(c, CRED_API_KEY);
+	const char *token = cred_secret(c, CRED_TOKEN);
 	const char *name = "Authorization: Bearer ", *secret = token;
 	size_t n, len;
 
-	if (key != NULL &&
-	    (f->auth == AUTH_KEY_OR_TOKEN ||
-		(f->auth == AUTH_TOKEN_OR_KEY && token == NULL))) {
+	if (key != NULL && (auth == AUTH_KEY_OR_TOKEN ||
+			       (auth == AUTH_TOKEN_OR_KEY && token == NULL))) {
 		name = "X-API-Key: ";
 		secret = key;
 	}
@@ -353,10 +356,13 @@ auth_header(const struct flight *f, char header[AUTH_MAX])
 	return n + len;
 }
 
+static const char token_expired[] =
+    "the token (JWT) has expired: log in again with wrennctl login";
+
 static const char *
-missing_credential(const struct flight *f)
+missing_credential(enum upstream_auth auth)
 {
-	if (f->auth == AUTH_TOKEN)
+	if (auth == AUTH_TOKEN)
 		return "this needs a token (JWT), and wrennd holds none: log "
 		       "in with wrennctl login";
 	return "wrennd holds no credential: give it one with wrennctl login, "
@@ -369,14 +375,14 @@ missing_credential(const struct flight *f)
  * request is sent.
  */
 static bool
-is_expired(const struct flight *f)
+is_expired(const struct cred *c, enum upstream_auth auth)
 {
-	int64_t end = cred_token_expiry(f->up->cred);
+	int64_t end = cred_token_expiry(c);
 
 	if (end == 0 || wall_ms() / 1000 < end)
 		return false;
-	return f->auth == AUTH_TOKEN || f->auth == AUTH_TOKEN_OR_KEY ||
-	       cred_secret(f->up->cred, CRED_API_KEY) == NULL;
+	return auth == AUTH_TOKEN || auth == AUTH_TOKEN_OR_KEY ||
+	       cred_secret(c, CRED_API_KEY) == NULL;
 }
 
 static struct http *
@@ -410,16 +416,15 @@ flight_launch(struct flight *f)
 		.max_body = f->max_answer,
 	};
 
-	if (f->auth != AUTH_NONE && is_expired(f)) {
-		land_error(f, RPC_UNAUTHORIZED,
-		    "the token (JWT) has expired: log in again with wrennctl "
-		    "login");
+	if (f->auth != AUTH_NONE && is_expired(f->up->cred, f->auth)) {
+		land_error(f, RPC_UNAUTHORIZED, token_expired);
 		return;
 	}
 	if (f->auth != AUTH_NONE) {
-		auth_len = auth_header(f, auth);
+		auth_len = auth_header(f->up->cred, f->auth, auth);
 		if (auth_len == 0) {
-			land_error(f, RPC_NO_CREDENTIAL, missing_credential(f));
+			land_error(
+			    f, RPC_NO_CREDENTIAL, missing_credential(f->auth));
 			return;
 		}
 		h.credential = auth;
@@ -663,6 +668,8 @@ make_transports(struct upstream *u, const struct settings *s)
 		.ping_timeout_ms = (uint64_t)s->ping_timeout_ms,
 	};
 
+	u->ping_after_ms = h2.ping_after_ms;
+	u->ping_timeout_ms = h2.ping_timeout_ms;
 	u->dialer = dialer_new(&dial);
 	u->http1 = http_curl_new(u->loop, u->dialer);
 	if (strncmp(s->base_url, "https:", 6) == 0)
@@ -711,6 +718,53 @@ upstream_free(struct upstream *u)
 	free(u->base_url);
 	free(u);
 }
+
+/* ---- streams ---- */
+
+/* What opening one would be answered, as far as that is known here. */
+static enum rpc_errno
+check_credential(const struct upstream *u, struct rpc_error *why)
+{
+	if (is_expired(u->cred, AUTH_KEY_OR_TOKEN))
+		rpc_error_set(why, RPC_UNAUTHORIZED, token_expired);
+	else if (cred_secret(u->cred, CRED_API_KEY) == NULL &&
+		 cred_secret(u->cred, CRED_TOKEN) == NULL)
+		rpc_error_set(why, RPC_NO_CREDENTIAL, "%s",
+		    missing_credential(AUTH_KEY_OR_TOKEN));
+	else
+		return RPC_OK;
+	return why->kind;
+}
+
+struct ws *
+upstream_stream(struct upstream *u, const char *path, const struct ws_ops *ops,
+    void *arg, struct rpc_error *why)
+{
+	char auth[AUTH_MAX], *url;
+	const char *headers[] = { auth };
+	struct ws_spec spec = {
+		.headers = headers,
+		.header_count = 1,
+		.max_message = LIMIT_STREAM_MESSAGE,
+		.open_timeout_ms = STREAM_OPEN_MS,
+		.ping_after_ms = u->ping_after_ms,
+		.ping_timeout_ms = u->ping_timeout_ms,
+	};
+	struct ws *w;
+	size_t n;
+
+	if (check_credential(u, why) != RPC_OK)
+		return NULL;
+	n = auth_header(u->cred, AUTH_KEY_OR_TOKEN, auth);
+	url = xasprintf("%s%s", u->base_url, path);
+	spec.url = url;
+	w = ws_open(u->loop, u->dialer, &spec, ops, arg);
+	explicit_bzero(auth, n);
+	free(url);
+	return w;
+}
+
+/* ---- what is known of it ---- */
 
 void
 upstream_on_change(struct upstream *u,

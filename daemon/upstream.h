@@ -14,6 +14,8 @@ struct loop;
 struct settings;
 struct upstream;
 struct upstream_call;
+struct ws;
+struct ws_ops;
 
 enum upstream_auth {
 	AUTH_KEY_OR_TOKEN, /* capsules, files, snapshots */
@@ -71,6 +73,13 @@ struct upstream_call *upstream_send(struct upstream *u,
 void upstream_cancel(struct upstream_call *call);
 /* A source or sink that said -EAGAIN has more, or room. */
 void upstream_resume(struct upstream_call *call);
+
+/*
+ * A WebSocket at a path behind the base URL, with the credential. NULL, with
+ * *why filled, when there is none to be had.
+ */
+struct ws *upstream_stream(struct upstream *u, const char *path,
+    const struct ws_ops *ops, void *arg, struct rpc_error *why);
 
 /* After a change of credentials, a sleep, an outage: new connections. */
 void upstream_renew(struct upstream *u);

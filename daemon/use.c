@@ -8,6 +8,7 @@
 #include "daemon/api.h"
 #include "daemon/capsules.h"
 #include "daemon/keepalive.h"
+#include "daemon/loop.h"
 #include "daemon/tracker.h"
 #include "daemon/upstream.h"
 #include "daemon/wake.h"
@@ -32,12 +33,14 @@ struct use {
 	struct wake_caller *wake;
 	struct upstream_request *request;
 	struct upstream_call *call;
+	struct later ready; /* of one without a request */
 	int sends;
 	bool resumed;
 	LIST_ENTRY(use) entry;
 };
 
 struct uses {
+	struct loop *loop;
 	struct capsules *capsules;
 	struct upstream *upstream;
 	struct keepalive *keepalive;
@@ -46,12 +49,12 @@ struct uses {
 };
 
 struct uses *
-uses_new(struct capsules *cs, struct upstream *u, struct keepalive *k,
-    struct wakes *w)
+uses_new(struct loop *l, struct capsules *cs, struct upstream *u,
+    struct keepalive *k, struct wakes *w)
 {
 	struct uses *us = xcalloc(1, sizeof(*us));
 
-	*us = (struct uses){ cs, u, k, w, LIST_HEAD_INITIALIZER(us->list) };
+	*us = (struct uses){ l, cs, u, k, w, LIST_HEAD_INITIALIZER(us->list) };
 	return us;
 }
 
@@ -59,6 +62,7 @@ static void
 use_free(struct use *u)
 {
 	LIST_REMOVE(u, entry);
+	later_cancel(u->all->loop, &u->ready);
 	wake_cancel(u->wake);
 	upstream_cancel(u->call);
 	upstream_request_free(u->request);
@@ -155,11 +159,23 @@ answered(void *arg, const struct upstream_answer *a)
 }
 
 static void
+ready(void *arg)
+{
+	struct use *u = arg;
+
+	u->spec.ready(u->spec.arg, u->target.id, u->resumed);
+}
+
+static void
 send_request(struct use *u)
 {
 	u->sends++;
 	if (u->target.capsule != NULL && !u->spec.passive)
 		keepalive_touch(u->target.capsule);
+	if (u->spec.request == NULL) {
+		loop_later(u->all->loop, &u->ready);
+		return;
+	}
 	u->request = u->spec.request(u->spec.arg, u->target.id);
 	u->call = upstream_send(u->all->upstream, u->request, answered, u);
 }
@@ -178,6 +194,7 @@ use_start(struct uses *us, const struct use_spec *spec, struct rpc_error *why)
 	u->spec = *spec;
 	u->spec.ref = NULL; /* lent for this call only */
 	u->target = target;
+	later_init(&u->ready, ready, u);
 	LIST_INSERT_HEAD(&us->list, u, entry);
 	if (target.capsule != NULL)
 		capsule_ref(target.capsule);

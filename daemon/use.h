@@ -13,6 +13,7 @@
 struct capsules;
 struct json_object;
 struct keepalive;
+struct loop;
 struct upstream;
 struct upstream_answer;
 struct upstream_request;
@@ -21,7 +22,7 @@ struct uses;
 struct wakes;
 
 /* What uses work with; all outlive it. */
-struct uses *uses_new(struct capsules *cs, struct upstream *u,
+struct uses *uses_new(struct loop *l, struct capsules *cs, struct upstream *u,
     struct keepalive *k, struct wakes *w);
 void uses_free(struct uses *us);
 
@@ -32,8 +33,13 @@ struct use_spec {
 	bool
 	    look_first; /* the request cannot be made twice: see that it runs */
 	bool passive;   /* upstream may not count it as activity */
-	/* Makes the request once the capsule's ID is known; the use's own. */
+	/*
+	 * Makes the request once the capsule's ID is known; the use's own.
+	 * NULL: ready() is called instead, with which the use begins that
+	 * use_cancel() ends. Then look_first is to be set.
+	 */
 	struct upstream_request *(*request)(void *arg, const char *id);
+	void (*ready)(void *arg, const char *id, bool resumed);
 	/*
 	 * The end of it, once: a success with error NULL, or an error (lent).
 	 * answer is NULL when upstream was not asked.

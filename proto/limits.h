@@ -62,6 +62,9 @@
  */
 #define LIMIT_BODIES (64 * 1024 * 1024)
 
+/* A message of a stream upstream: its chunks are of some 32 KiB. */
+#define LIMIT_STREAM_MESSAGE (4 * 1024 * 1024)
+
 /* An answer of upstream up to here is received whatever else is. */
 #define LIMIT_BODY_SMALL (256 * 1024)
 

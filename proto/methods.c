@@ -112,6 +112,12 @@ static const struct param exec_run_params[] = {
 	AUTO_RESUME,
 	END
 };
+static const struct param exec_stream_params[] = {
+	CAPSULE, COMMAND,
+	{ "timeout_sec", PARAM_INT, PARAM_OPTIONAL, 1, DAY_S, NULL, "end it after so long (default: never)" },
+	AUTO_RESUME,
+	END
+};
 static const struct param process_start_params[] = {
 	CAPSULE, COMMAND,
 	{ "tag", PARAM_STRING, PARAM_OPTIONAL, 1, LIMIT_NAME, NULL, "your name for the process (default: one is made up)" },

@@ -558,6 +558,57 @@ no_name_in_an_answers_text_holds_nul(void **state)
 	api_text_release(&t);
 }
 
+static void
+a_start_message_says_what_a_request_would(void **state)
+{
+	struct api_command c = { .cmd = "echo", .timeout_s = 30 };
+	char *text;
+
+	(void)state;
+	c.args = json("[\"a b\",\"\"]");
+	text = api_start_message(&c);
+	assert_string_equal(text, "{\"cmd\":\"echo\",\"args\":[\"a b\",\"\"],"
+				  "\"type\":\"start\"}");
+	free(text);
+	json_object_put(c.args);
+	c = (struct api_command){ .cmd = "pwd", .cwd = "/tmp" };
+	text = api_start_message(&c);
+	assert_non_null(strstr(text, "{\"cmd\":\"/bin/sh\",\"args\":[\"-c\""));
+	free(text);
+}
+
+static void
+errors_of_a_stream_have_the_kinds_of_answers(void **state)
+{
+	static const struct {
+		const char *text;
+		enum rpc_errno kind;
+		int status;
+	} rows[] = {
+		{ "sandbox not found", RPC_NOT_FOUND, 404 },
+		{ "authentication failed", RPC_UNAUTHORIZED, 401 },
+		{ "sandbox is not running (status: paused)", RPC_CONFLICT,
+		    409 },
+		{ "sandbox host is not reachable", RPC_HOST_UNAVAILABLE, 503 },
+		{ "something else", RPC_AGENT, 502 },
+		{ "", RPC_AGENT, 502 },
+	};
+	struct rpc_error e;
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < COUNT(rows); i++) {
+		api_stream_error(rows[i].text, &e);
+		assert_int_equal(e.kind, rows[i].kind);
+		assert_int_equal(e.http_status, rows[i].status);
+		assert_true(e.message[0] != '\0');
+	}
+	api_stream_error("sandbox is not running (status: x)", &e);
+	assert_true(api_is_not_running(&e));
+	api_stream_error("key wrn_0123456789abcdef0123456789abcdef", &e);
+	assert_null(strstr(e.message, "0123456789abcdef"));
+}
+
 int
 main(void)
 {
@@ -580,6 +631,8 @@ main(void)
 		cmocka_unit_test(a_gateways_word_leaves_the_outcome_open),
 		cmocka_unit_test(what_was_not_answered_is_told_truly),
 		cmocka_unit_test(only_json_is_an_answer),
+		cmocka_unit_test(a_start_message_says_what_a_request_would),
+		cmocka_unit_test(errors_of_a_stream_have_the_kinds_of_answers),
 		cmocka_unit_test(an_answers_text_is_its_own),
 		cmocka_unit_test(no_name_in_an_answers_text_holds_nul),
 	};

@@ -437,6 +437,37 @@ a_data_socket_must_be_fit_and_wanted(void **state)
 	assert_int_equal(*fake_upstream_count(f->rig->upstream), 1);
 }
 
+#define STREAM(fds)                                                        \
+	"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"exec.stream\","        \
+	"\"params\":{\"capsule\":\"" ID_A "\",\"cmd\":\"x\"},\"fds\":" fds \
+	"}\n"
+
+static void
+no_two_descriptors_have_one_name(void **state)
+{
+	static const char *const bad[] = {
+		STREAM("[\"stdout\",\"stdout\",\"stderr\"]"),
+		STREAM("[\"stdout\",\"stderr\",\"stdout\"]"),
+		STREAM("[\"stdout\",\"stderr\",\"stderr\"]"),
+		STREAM("[\"stdout\",\"stderr\",\"stdoutstdout\"]"),
+		STREAM("[\"stdout\",\"stderr\",\"data\"]"),
+	};
+	struct fixture *f = *state;
+	struct foreign other;
+	int fds[3];
+	size_t i;
+
+	own_capsule(f);
+	for (i = 0; i < COUNT(bad); i++) {
+		foreign_start(&other);
+		fds[0] = fds[1] = fds[2] = other.fd;
+		foreign_send_fds(f->client, bad[i], fds, 3);
+		expect_error(hear(f), "1", "invalid_params");
+		foreign_stop(&other);
+	}
+	assert_int_equal(*fake_upstream_count(f->rig->upstream), 0);
+}
+
 static void
 a_breach_of_the_rule_of_descriptors_closes(void **state)
 {
@@ -542,6 +573,7 @@ main(void)
 		TEST(calls_in_flight_are_limited),
 		TEST(while_it_drains_only_looks_are_taken),
 		TEST(a_data_socket_must_be_fit_and_wanted),
+		TEST(no_two_descriptors_have_one_name),
 		TEST(a_breach_of_the_rule_of_descriptors_closes),
 		TEST(a_long_line_is_refused_and_the_client_stays),
 		TEST(an_answer_that_is_too_large_is_said_to_be),

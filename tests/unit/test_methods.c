@@ -186,6 +186,7 @@ a_create_is_never_hung_up_on(void **state)
 	assert_int_equal(method("process.kill")->hangup, HANGUP_FINISH);
 	assert_int_equal(method("process.list")->hangup, HANGUP_ABORT);
 	assert_int_equal(method("exec.run")->hangup, HANGUP_ABORT);
+	assert_int_equal(method("exec.stream")->hangup, HANGUP_ABORT);
 	assert_string_equal(hangup_name(HANGUP_FINISH), "finish");
 	assert_string_equal(hangup_name(HANGUP_ABORT), "abort");
 }
@@ -230,6 +231,13 @@ every_required_parameter_is_missed(void **state)
 	assert_params("process.start", "{\"capsule\":\"a\"}", "cmd");
 	assert_params("process.list", "{}", "capsule");
 	assert_params("process.kill", "{\"pid\":1}", "capsule");
+	assert_params("exec.stream", "{\"cmd\":\"ls\"}", "capsule");
+	assert_params("exec.stream", "{\"capsule\":\"a\"}", "cmd");
+	assert_params(
+	    "exec.stream", "{\"capsule\":\"a\",\"cmd\":\"ls\"}", NULL);
+	assert_params("exec.stream",
+	    "{\"capsule\":\"a\",\"cmd\":\"ls\",\"timeout_sec\":0}",
+	    "timeout_sec");
 	assert_params("file.read", "{\"capsule\":\"a\"}", "path");
 	assert_params("file.read", "{\"path\":\"/a\"}", "capsule");
 	assert_params("call.cancel", "{}", "call");

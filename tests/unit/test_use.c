@@ -349,6 +349,113 @@ the_calls_wish_is_read_from_its_parameters(void **state)
 	json_object_put(none);
 }
 
+/* ---- uses without a request ---- */
+
+struct prepared {
+	struct told told; /* first, for done() */
+	int readies;
+	bool resumed, cancel;
+	char id[64];
+	struct use *use;
+};
+
+static void
+ready(void *arg, const char *id, bool resumed)
+{
+	struct prepared *p = arg;
+
+	p->readies++;
+	p->resumed = resumed;
+	snprintf(p->id, sizeof(p->id), "%s", id);
+	if (p->cancel)
+		use_cancel(p->use);
+}
+
+static void
+prepare(struct rig *r, const char *ref, int auto_resume, struct prepared *p)
+{
+	const struct use_spec spec = {
+		.uid = RIG_UID,
+		.ref = ref,
+		.auto_resume = auto_resume,
+		.look_first = true,
+		.ready = ready,
+		.done = done,
+		.arg = p,
+	};
+	struct rpc_error why;
+
+	p->use = use_start(r->uses, &spec, &why);
+	assert_non_null(p->use);
+	assert_int_equal(p->readies, 0);
+}
+
+static void
+without_a_request_it_says_when_the_capsule_runs(void **state)
+{
+	struct rig *r = *state;
+	struct capsule *c = rig_capsule(r, ID_A);
+	struct prepared p = { .readies = 0 };
+
+	prepare(r, ID_A, -1, &p);
+	fake_upstream_answer(r->upstream, 0, 200, SHOW("paused"));
+	rig_expect_sent(r, 1, RESUME);
+	fake_upstream_answer(r->upstream, 1, 200, SHOW("running"));
+	fake_loop_settle(r->loop);
+	assert_int_equal(p.readies, 1);
+	assert_true(p.resumed);
+	assert_string_equal(p.id, ID_A);
+	assert_int_equal(p.told.calls, 0);
+	/* It is kept awake until it is told to end. */
+	assert_int_equal(c->holds, 1);
+	use_cancel(p.use);
+	assert_int_equal(c->holds, 0);
+}
+
+static void
+it_may_be_ended_when_it_is_ready_or_before(void **state)
+{
+	struct rig *r = *state;
+	struct capsule *c = rig_capsule(r, ID_A);
+	struct prepared p = { .cancel = true };
+
+	prepare(r, ID_A, -1, &p);
+	fake_upstream_answer(r->upstream, 0, 200, SHOW("running"));
+	fake_loop_settle(r->loop);
+	assert_int_equal(p.readies, 1);
+	assert_int_equal(c->holds, 0);
+	p = (struct prepared){ .readies = 0 };
+	prepare(r, ID_A, -1, &p);
+	fake_upstream_answer(r->upstream, 1, 200, SHOW("running"));
+	use_cancel(p.use);
+	fake_loop_settle(r->loop);
+	assert_int_equal(p.readies, 0);
+	assert_int_equal(c->holds, 0);
+}
+
+static void
+without_a_request_it_fails_as_any_other(void **state)
+{
+	struct rig *r = *state;
+	struct capsule *c = rig_capsule(r, ID_A);
+	struct prepared p = { .readies = 0 };
+
+	prepare(r, ID_A, 0, &p);
+	fake_upstream_answer(r->upstream, 0, 200, SHOW("paused"));
+	assert_int_equal(p.told.calls, 1);
+	assert_int_equal(p.told.kind, RPC_CAPSULE_PAUSED);
+	assert_int_equal(p.readies, 0);
+	assert_int_equal(c->holds, 0);
+	p = (struct prepared){ .readies = 0 };
+	/* One of nobody here is not looked at: what it is used for will tell.
+	 */
+	prepare(r, ID_B, -1, &p);
+	fake_loop_settle(r->loop);
+	assert_int_equal(p.readies, 1);
+	assert_string_equal(p.id, ID_B);
+	use_cancel(p.use);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, rig_setup, rig_teardown)
 
 int
@@ -367,6 +474,9 @@ main(void)
 		TEST(a_long_use_keeps_the_capsule_awake),
 		TEST(a_passive_use_leaves_the_pings_alone),
 		TEST(a_404_under_another_credential_is_explained),
+		TEST(without_a_request_it_says_when_the_capsule_runs),
+		TEST(it_may_be_ended_when_it_is_ready_or_before),
+		TEST(without_a_request_it_fails_as_any_other),
 		cmocka_unit_test(the_calls_wish_is_read_from_its_parameters),
 	};
 

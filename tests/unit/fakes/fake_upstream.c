@@ -7,6 +7,7 @@
 #include "daemon/settings.h"
 #include "proto/limits.h"
 #include "proto/xalloc.h"
+#include "tests/unit/fakes/fake_ws.h"
 
 #include "proto/banned.h"
 
@@ -59,6 +60,8 @@ upstream_free(struct upstream *u)
 	}
 	free(u->base_url);
 	free(u);
+	/* Also what has the linker take the streams from there. */
+	fake_ws_reset();
 }
 
 struct upstream_request *

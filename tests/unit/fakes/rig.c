@@ -59,7 +59,8 @@ start(struct rig *r)
 		.cred = r->cred,
 	};
 	r->capsules = capsules_new(&parts, &r->settings);
-	r->uses = uses_new(r->capsules, r->upstream, r->keepalive, r->wakes);
+	r->uses =
+	    uses_new(r->loop, r->capsules, r->upstream, r->keepalive, r->wakes);
 }
 
 /* In the order of daemon.c. */
