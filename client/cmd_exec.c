@@ -6,6 +6,7 @@
 #include <json-c/json.h>
 
 #include "client/cmd.h"
+#include "client/live.h"
 #include "client/spec.h"
 #include "client/wrenn_priv.h"
 #include "proto/base64.h"
@@ -13,7 +14,7 @@
 
 #include "proto/banned.h"
 
-#define EXEC_TIMEOUT_S 86400 /* without --timeout: as long as it may be */
+#define EXEC_TIMEOUT_S 86400 /* of exec.run: as long as it may be */
 
 /* How long a cancelled command may take to say so. */
 #define CANCEL_WAIT_MS 5000
@@ -24,6 +25,7 @@ struct command {
 	const char *cwd;
 	struct opt_int timeout;
 	bool shell;
+	bool binary;
 	bool no_resume;
 };
 
@@ -31,7 +33,8 @@ struct command {
 #define COMMAND_OPTS(type) \
 	{ "env", 'e', OPT_LIST, "NAME[=VALUE]", "set a variable; without a value, pass on one's own", offsetof(type, command.envs) }, \
 	{ "workdir", 'w', OPT_TEXT, "DIR", "folder to run in", offsetof(type, command.cwd) }, \
-	{ "timeout", 0, OPT_DURATION, "TIME", "stop the command after so long (default and most: 24h)", offsetof(type, command.timeout) }, \
+	{ "timeout", 0, OPT_DURATION, "TIME", "end the command after so long, at most 24h (default: never)", offsetof(type, command.timeout) }, \
+	{ "binary", 0, OPT_FLAG, NULL, "show the output byte for byte, when the command has ended", offsetof(type, command.binary) }, \
 	{ "shell", 0, OPT_FLAG, NULL, "run the one word given as /bin/sh -c WORD", offsetof(type, command.shell) }
 /* clang-format on */
 
@@ -59,7 +62,8 @@ add_words(struct json_object *params, const struct command *c, char **words,
 	return 0;
 }
 
-/* What exec.run and process.start both take; NULL with a usage error. */
+/* What exec.run, exec.stream and process.start take; NULL with a usage error.
+ */
 static struct json_object *
 command_params(const struct command *c, const char *capsule, char **words,
     struct wrenn_error *err)
@@ -75,6 +79,8 @@ command_params(const struct command *c, const char *capsule, char **words,
 		jx_add_str(params, "cwd", c->cwd);
 	if (c->no_resume)
 		jx_add_bool(params, "auto_resume", false);
+	if (c->timeout.set)
+		jx_add_int(params, "timeout_sec", c->timeout.n);
 	return params;
 }
 
@@ -127,9 +133,27 @@ own_failure(struct ctl *ctl, struct wrenn_error *err)
 		   : EXIT_OWN_FAILURE;
 }
 
-/* Prints what exec.run answered; the command's own status. */
+/* What is to be known of the output and the way it took. */
+static void
+print_notes(struct json_object *result)
+{
+	if (jx_bool(result, "resumed", false))
+		out_note("the capsule was asleep and has been resumed");
+	if (jx_bool(result, "gap", false))
+		out_note("the connection to the server dropped, and some of "
+			 "the output is lost");
+	if (jx_bool(result, "lossy", false))
+		out_note(
+		    "the output may hold bytes that are not UTF-8, which "
+		    "are shown as U+FFFD; --binary shows them as they are");
+}
+
+/*
+ * Prints what was answered, with the output where it was collected; the
+ * command's own status.
+ */
 static int
-report(struct ctl *ctl, struct json_object *result)
+report(struct ctl *ctl, struct json_object *result, bool collected)
 {
 	struct wrenn_error err;
 	int64_t code;
@@ -141,14 +165,14 @@ report(struct ctl *ctl, struct json_object *result)
 	}
 	if (ctl->out.json) {
 		out_json(&ctl->out, result);
-	} else if (print_streams(ctl, result) < 0) {
+	} else if (collected && print_streams(ctl, result) < 0) {
 		wrenn_error_set(&err, RPC_PROTOCOL,
 		    "the output of the command is not in the encoding that "
 		    "wrennd names");
 		return own_failure(ctl, &err);
 	}
-	if (!ctl->out.json && jx_bool(result, "resumed", false))
-		out_note("the capsule was asleep and has been resumed");
+	if (!ctl->out.json)
+		print_notes(result);
 	if (code >= 0)
 		return (int)code;
 	if (!ctl->out.json)
@@ -175,19 +199,18 @@ stop_command(struct ctl *ctl, int64_t id)
 	wrenn_forget(ctl->w, id);
 }
 
-/* Runs the command and prints what came of it; takes params over. */
+/* Runs the command and prints what came of it, when it has ended. */
 static int
-run_command(
-    struct ctl *ctl, const struct command *c, struct json_object *params)
+run_collected(struct ctl *ctl, struct json_object *params)
 {
-	int64_t id, timeout = c->timeout.set ? c->timeout.n : EXEC_TIMEOUT_S;
+	int64_t id, timeout = EXEC_TIMEOUT_S;
 	struct json_object *result;
 	struct wrenn_error err;
 	int status;
 
-	jx_add_int(params, "timeout_sec", timeout);
+	if (jx_int(params, "timeout_sec", 0, INT32_MAX, &timeout) < 0)
+		jx_add_int(params, "timeout_sec", timeout);
 	id = wrenn_send(ctl->w, "exec.run", params, &err);
-	json_object_put(params);
 	if (id < 0)
 		return own_failure(ctl, &err);
 	if (wrenn_wait(ctl->w, id, timeout * 1000 + CALL_SLACK_MS, &result,
@@ -196,8 +219,48 @@ run_command(
 			stop_command(ctl, id);
 		return own_failure(ctl, &err);
 	}
-	status = report(ctl, result);
+	status = report(ctl, result, true);
 	json_object_put(result);
+	return status;
+}
+
+/* Runs the command and shows its output as it comes. */
+static int
+run_live(struct ctl *ctl, struct json_object *params)
+{
+	struct json_object *result;
+	struct wrenn_error err;
+	struct live live;
+	int r, status;
+
+	r = live_start(&live, ctl, params, &err);
+	if (r == 0)
+		r = live_pump(&live, &err);
+	/* An interrupt makes this fail. */
+	if (r == 0)
+		r = wrenn_wait(ctl->w, live.id, CALL_SLACK_MS, &result, &err);
+	if (r < 0 && live.id >= 0 && wrenn_is_pending(ctl->w, live.id))
+		stop_command(ctl, live.id);
+	live_release(&live);
+	if (r < 0)
+		return own_failure(ctl, &err);
+	status = report(ctl, result, false);
+	json_object_put(result);
+	return status;
+}
+
+/*
+ * Takes params over. One JSON document is no stream, and upstream's streams
+ * are text: those two are collected.
+ */
+static int
+run_command(
+    struct ctl *ctl, const struct command *c, struct json_object *params)
+{
+	int status = c->binary || ctl->out.json ? run_collected(ctl, params)
+						: run_live(ctl, params);
+
+	json_object_put(params);
 	return status;
 }
 
@@ -437,9 +500,10 @@ const struct cmd cmd_exec[] = {
 	  CMD_STRICT | CMD_STATUS | CMD_SERVER, 0, -1, run_run },
 	{ "exec", "[OPTION...] CAPSULE [--] COMMAND [ARGUMENT...]", "Run a command in a capsule",
 	  "Options stand before CAPSULE; what follows it is passed as it is, to no shell.\n"
-	  "The output is shown when the command has ended. The exit status is the\n"
-	  "command's; 125: wrennctl, wrennd or the server failed, 126: the command cannot\n"
-	  "be executed, 127: there is no such command.\n\n"
+	  "The output is shown as it comes, and with --binary or -o json when the command\n"
+	  "has ended. An interrupt ends the command. The exit status is the command's;\n"
+	  "125: wrennctl, wrennd or the server failed, 126: the command cannot be\n"
+	  "executed, 127: there is no such command.\n\n"
 	  "With -d it goes on in the background, and the status is 0 once it is started.\n"
 	  "Its output goes nowhere: redirect it to a file. It stands still while the\n"
 	  "capsule is paused, and does not keep it from being paused for inactivity.",

@@ -101,13 +101,104 @@ def test_exec_is_the_command(ctl, web):
 
 
 def test_exec_prints_bytes_as_they_are(ctl, web):
-    done = ctl.run("exec", "web", "printf", r"\000\377\033[31m")
-    assert (done.returncode, done.stdout) == (0, b"\0\xff\x1b[31m")
+    for verb in (("exec", "--binary", "web"), ("run", "--binary")):
+        done = ctl.run(*verb, "printf", r"\000\377\033[31m")
+        assert (done.returncode, done.stdout, done.stderr) == (0, b"\0\xff\x1b[31m", b"")
+    done = ctl.run("exec", "web", "printf", r"\000\033[31m")
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"\0\x1b[31m", b"")
+
+
+def test_exec_says_when_bytes_are_lost(ctl, web):
+    done = ctl.run("exec", "web", "sh", "-c", r"printf 'a\377b'; exit 4")
+    assert (done.returncode, done.stdout) == (4, "a\ufffdb".encode())
+    assert b"--binary" in done.stderr
+
+
+def test_exec_says_when_the_connection_dropped(cloud, ctl, web):
+    cloud.admin("POST", "/faults", {
+        "match": {"path": "/exec/stream$"}, "action": {"ws": {"after": 1, "cut": "reset"}}})
+    done = ctl.run("exec", "web", "sh", "-c", "sleep 1; echo end; exit 6")
+    assert (done.returncode, done.stdout) == (6, b"end\n")
+    assert b"dropped" in done.stderr
+
+
+def test_exec_never_ends_well_without_an_exit(cloud, ctl, web):
+    for after in (0, 1):
+        cloud.admin("POST", "/faults", {
+            "match": {"path": "/exec/stream$"},
+            "action": {"ws": {"after": after, "cut": "reset"}}})
+        cloud.admin("POST", "/faults", {
+            "match": {"path": "/processes/[0-9]+/stream$"}, "action": {"delay": 1}})
+        done = ctl.run("exec", "web", "true")
+        assert done.returncode == 125 and done.stderr.startswith(b"wrennctl: ")
+        cloud.clear_faults()
+
+
+def test_exec_shows_output_as_it_comes(ctl, web):
+    line = "echo one; while [ ! -e /tmp/go ]; do sleep 0.02; done; echo two >&2; exit 5"
+    process = ctl.popen("exec", "web", "sh", "-c", line)
+    assert process.stdout.readline() == b"one\n"
+    assert process.poll() is None
+    ctl.ok("exec", "web", "touch", "/tmp/go")
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, out, err) == (5, b"", b"two\n")
+
+
+def test_exec_brings_much(ctl, web):
+    done = ctl.run("exec", "web", "seq", "500000")
+    assert done.returncode == 0
+    assert done.stdout == "".join(f"{i}\n" for i in range(1, 500001)).encode()
+
+
+def sleeping(cloud, capsule, seconds):
+    """Processes of the capsule that sleep for so long."""
+    found = []
+    for pid in cloud.capsule(capsule)["pids"]:
+        with contextlib.suppress(OSError), open(f"/proc/{pid}/cmdline", "rb") as line:
+            if seconds.encode() in line.read().split(b"\0"):
+                found.append(pid)
+    return found
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+def test_a_signal_ends_exec_and_its_command(cloud, ctl, web, number):
+    seconds = str(5000 + number)
+    process = ctl.popen("exec", "web", "sleep", seconds)
+    until(lambda: sleeping(cloud, web, seconds))
+    process.send_signal(number)
+    process.communicate(timeout=30)
+    assert process.returncode in (128 + number, -number)
+    until(lambda: not sleeping(cloud, web, seconds))
+
+
+def test_exec_ends_when_nobody_reads(cloud, ctl, web):
+    process = ctl.popen("exec", "web", "sh", "-c", "yes 7007; exec sleep 7007")
+    assert process.stdout.readline() == b"7007\n"
+    process.stdout.close()
+    process.stdout = None
+    process.communicate(timeout=30)
+    assert process.returncode == 125
+
+
+def test_json_is_collected(ctl, web):
+    answer = ctl.json("exec", "web", "printf", r"\377")
+    assert (answer["exit_code"], answer["encoding"], answer["stdout"]) == (0, "base64", "/w==")
 
 
 @pytest.mark.parametrize("words, status", [
-    (("web", "nosuch-program"), 127),
-    (("web", "/etc/passwd"), 126),
+    (("nosuch-program",), 127),
+    (("/etc/passwd",), 126),
+])
+def test_exec_of_what_cannot_be_run(ctl, web, words, status):
+    done = ctl.run("exec", "web", *words)
+    assert (done.returncode, done.stdout) == (status, b"")
+    assert words[0].encode() in done.stderr
+    done = ctl.run("exec", "--binary", "web", *words)
+    assert (done.returncode, done.stdout) == (status, b"")
+    assert done.stderr.startswith(b"wrennctl: ")
+
+
+@pytest.mark.parametrize("words, status", [
     (("web", "sh", "-c", "kill -9 $$"), 125),
     (("web",), 125),
     (("--no-such-option", "web", "true"), 125),
@@ -146,7 +237,7 @@ def test_run_creates_nothing_for_a_wrong_command_line(cloud, ctl):
 def test_a_signal_ends_run_with_its_capsule(cloud, ctl, number):
     before = cloud.alive()
     process = ctl.popen("run", "sleep", "100")
-    until(lambda: any(e["path"].endswith("/exec") for e in cloud.ledger()))
+    until(lambda: any(e["path"].endswith("/exec/stream") for e in cloud.ledger()))
     process.send_signal(number)
     process.communicate(timeout=30)
     assert process.returncode == 128 + number
