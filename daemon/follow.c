@@ -305,11 +305,8 @@ ws_message(void *arg, const char *data, size_t n)
 {
 	struct follow *f = arg;
 	struct json_check_fault fault;
-	struct json_object *event;
+	struct json_object *event = jx_parse(data, n, &fault);
 
-	if (f->ended)
-		return;
-	event = jx_parse(data, n, &fault);
 	if (event == NULL)
 		end_with(f, RPC_BAD_ANSWER,
 		    "the server sent a message that is not JSON");

@@ -44,6 +44,7 @@ struct ws {
 	struct buf message;
 	bool control; /* the frame that is being read is no data */
 	bool too_long, refused_room, paused, inside, freed, eof;
+	bool broken;     /* nothing can be sent any more */
 	bool looked;     /* there is no more to be read now */
 	bool crowded;    /* with PONGs to be sent, so that reading stopped */
 	size_t budget;   /* bytes to be read yet this turn */
@@ -183,7 +184,8 @@ recv_cb(
 
 	(void)flags;
 	w->looked = true;
-	w->crowded = wslay_event_get_queued_msg_count(ctx) >= PONGS_MAX;
+	w->crowded =
+	    !w->broken && wslay_event_get_queued_msg_count(ctx) >= PONGS_MAX;
 	if (w->budget > 0 && !w->crowded && !w->paused && !w->freed &&
 	    !w->too_long) {
 		r = conn_recv(w->conn, data, n < w->budget ? n : w->budget);
@@ -260,8 +262,9 @@ end_of_stream(struct ws *w)
 {
 	int code = wslay_event_get_status_code_received(w->wslay);
 
-	if (w->too_long && wslay_event_queue_close(w->wslay,
-			       WSLAY_CODE_MESSAGE_TOO_BIG, NULL, 0) == 0)
+	if (w->too_long && !w->broken &&
+	    wslay_event_queue_close(
+		w->wslay, WSLAY_CODE_MESSAGE_TOO_BIG, NULL, 0) == 0)
 		send_frames(w);
 	w->end.clean = wslay_event_get_close_received(w->wslay);
 	w->end.code = code != 0 ? code : NO_CODE;
@@ -281,7 +284,7 @@ end_of_stream(struct ws *w)
 static bool
 tell_room(struct ws *w)
 {
-	if (!w->refused_room || queued(w) >= QUEUE_SOFT)
+	if (!w->refused_room || w->broken || queued(w) >= QUEUE_SOFT)
 		return true;
 	w->refused_room = false;
 	w->inside = true;
@@ -564,11 +567,10 @@ read_refusal(struct ws *w)
 	refuse(w);
 }
 
-/* Reads what there is, tells it, and writes what that brought. */
-static void
-read_frames(struct ws *w)
+/* Tells what there is to be read. true when nothing can come any more. */
+static bool
+recv_frames(struct ws *w)
 {
-	bool over;
 	int r;
 
 	w->budget = BYTES_A_TURN;
@@ -579,14 +581,36 @@ read_frames(struct ws *w)
 		r = wslay_event_recv(w->wslay);
 	while (r == 0 && !w->looked && wslay_event_get_read_enabled(w->wslay));
 	w->inside = false;
-	over = r != 0 || w->too_long ||
+	return r != 0 || w->too_long ||
 	       wslay_event_get_close_received(w->wslay) ||
 	       !wslay_event_get_read_enabled(w->wslay);
+}
+
+/*
+ * A server may say its last words and hang up while a PONG is under way to it:
+ * the rest is read still, and no more PONGs are queued.
+ */
+static void
+break_off(struct ws *w)
+{
+	w->broken = true;
+	wslay_event_shutdown_write(w->wslay);
+	buf_clear(&w->out);
+}
+
+/* Reads what there is, tells it, and writes what that brought. */
+static void
+read_frames(struct ws *w)
+{
+	bool was_broken = w->broken, over = recv_frames(w);
+
 	if (w->freed) {
 		ws_free(w);
 		return;
 	}
-	if (!send_frames(w) || over) {
+	if (!w->broken && !send_frames(w))
+		break_off(w);
+	if (over || (was_broken && !w->paused && w->budget > 0)) {
 		w->eof = w->eof || !over;
 		end_of_stream(w);
 		return;
@@ -600,7 +624,7 @@ read_frames(struct ws *w)
 		conn_want(w->conn, IO_WRITE);
 		return;
 	}
-	if (w->budget == 0 || w->crowded)
+	if (w->budget == 0 || w->crowded || w->broken != was_broken)
 		loop_later(w->loop, &w->work);
 	want(w);
 }
@@ -732,8 +756,9 @@ ws_free(struct ws *w)
 	w->freed = true;
 	if (w->inside)
 		return;
-	if (w->state == WS_OPEN && wslay_event_queue_close(w->wslay,
-				       WSLAY_CODE_NORMAL_CLOSURE, NULL, 0) == 0)
+	if (w->state == WS_OPEN && !w->broken &&
+	    wslay_event_queue_close(
+		w->wslay, WSLAY_CODE_NORMAL_CLOSURE, NULL, 0) == 0)
 		send_frames(w);
 	really_free(w);
 }

@@ -271,12 +271,27 @@ def test_stream_that_breaks_the_rules(stream, cloud, what):
     assert "reconnecting" in one.types()
 
 
-def test_messages_in_pieces_and_among_pings(stream, cloud):
-    fault(cloud, FIRST, {"fragment": 1, "pings": 20})
+SEQ = "".join(f"{i}\n" for i in range(1, 2001))
+
+
+def test_messages_in_pieces(stream, cloud):
+    fault(cloud, FIRST, {"fragment": 1})
     one = stream("seq", "2000")
     assert one.result()["exit_code"] == 0
-    assert one.text() == "".join(f"{i}\n" for i in range(1, 2001))
+    assert one.text() == SEQ
     assert one.types() == ["start"]
+
+
+def test_messages_among_pings(stream, client, cloud):
+    """It is cancelled: an exit that is followed by PONGs may be lost on the way."""
+    fault(cloud, FIRST, {"fragment": 1, "pings": 50})
+    one = script(stream, "seq 2000; sleep 60")
+    while one.text() != SEQ:
+        one.step()
+    assert one.types() == ["start"]
+    client.notify("call.cancel", {"call": one.number})
+    with fails("cancelled"):
+        one.result()
 
 
 def test_dead_server_is_noticed(make_daemon, cloud):

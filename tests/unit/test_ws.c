@@ -895,6 +895,43 @@ a_write_that_fails_ends_it(void **state)
 	expect_end(b, RPC_TRUNCATED, true);
 }
 
+/* The server answers, hangs up, and a PONG to it comes too late. */
+static void
+what_came_before_a_write_failed_is_told(void **state)
+{
+	struct bed *b = *state;
+
+	open_it(b);
+	ws_pause(b->ws, true);
+	fake_loop_settle(b->loop);
+	fake_conn_limit(b->conn, 0, -ECONNRESET);
+	ws_send(b->ws, "x", 1);
+	fake_loop_settle(b->loop);
+	text_frame(b, "last words");
+	frame(b, FIN | PING, "", 0);
+	fake_conn_end(b->conn, -ECONNRESET);
+	fake_loop_settle(b->loop);
+	assert_int_equal(b->ended, 0);
+	ws_pause(b->ws, false);
+	fake_loop_settle(b->loop);
+	expect_messages(b, "last words|");
+	expect_end(b, RPC_TRUNCATED, true);
+	assert_int_equal(ws_send(b->ws, "x", 1), -ENOTCONN);
+}
+
+static void
+a_goodbye_that_cannot_be_answered_is_one(void **state)
+{
+	struct bed *b = *state;
+
+	open_it(b);
+	fake_conn_limit(b->conn, 0, -EPIPE);
+	say(b, "\x89\x01x\x81\x01y\x88\x02\x03\xe8");
+	expect_messages(b, "y|");
+	expect_end(b, RPC_OK, true);
+	assert_int_equal(b->end.code, 1000);
+}
+
 /* ---- silence ---- */
 
 static void
@@ -1187,6 +1224,8 @@ main(void)
 		TEST(a_cut_is_no_goodbye),
 		TEST(what_came_before_the_cut_is_told),
 		TEST(a_write_that_fails_ends_it),
+		TEST(what_came_before_a_write_failed_is_told),
+		TEST(a_goodbye_that_cannot_be_answered_is_one),
 		TEST(a_dead_peer_is_found),
 		TEST(any_byte_is_a_sign_of_life),
 		TEST(a_pause_is_not_held_against_the_server),
