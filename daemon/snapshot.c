@@ -7,6 +7,7 @@
 
 #include <json-c/json.h>
 
+#include "daemon/api.h"
 #include "daemon/api_team.h"
 #include "daemon/capsules.h"
 #include "daemon/query.h"
@@ -20,8 +21,9 @@
 /*
  * One snapshot: that the capsule will sleep is noted, then the request is
  * sent. If the name is taken and may be used, and the server does not replace
- * by itself, the old one is deleted and the request sent once more. Holds a
- * reference to its capsule, until finish() or snapshot_cancel().
+ * by itself, the capsule is looked at, the old one deleted and the request sent
+ * once more. Holds a reference to its capsule, until finish() or
+ * snapshot_cancel().
  */
 struct snapshot {
 	struct snapshot_parts parts;
@@ -29,8 +31,9 @@ struct snapshot {
 	struct target target;
 	struct query *query;
 	bool was_by_hand; /* paused so before */
-	bool made_room;   /* a delete was tried */
-	bool deleted;     /* and there was something to delete */
+	/* The older one: deleted for sure, or not found by the delete, which
+	 * may have been sent twice. */
+	enum { OLD_KEPT, OLD_MISSED, OLD_DELETED } old;
 };
 
 static void
@@ -78,14 +81,11 @@ finish(struct snapshot *s, const char *text, size_t len, struct rpc_error *e)
 	snapshot_free(s);
 }
 
+/* Nothing was done: the capsule is as it was. */
 static void
-fail(struct snapshot *s, struct rpc_error *e)
+undo(struct snapshot *s, struct rpc_error *e)
 {
-	bool done = e->http_status >= 200 && e->http_status < 300;
-
-	/* It sleeps, or may after a lost answer, as it was asked to. */
-	if (!done && e->kind != RPC_OUTCOME_UNKNOWN)
-		set_by_hand(s, s->was_by_hand);
+	set_by_hand(s, s->was_by_hand);
 	finish(s, "", 0, e);
 }
 
@@ -99,32 +99,63 @@ old_deleted(void *arg, const char *text, size_t len, struct rpc_error *e)
 	(void)text;
 	(void)len;
 	s->query = NULL;
-	s->deleted = e == NULL;
 	if (e == NULL || e->kind == RPC_NOT_FOUND) {
+		s->old = e == NULL ? OLD_DELETED : OLD_MISSED;
 		send_create(s);
 		return;
 	}
 	add_words(s, e,
 	    e->http_status >= 400 && e->http_status < 500 ? "is still there"
 							  : "may be gone");
-	fail(s, e);
+	undo(s, e);
+}
+
+static void
+delete_old(struct snapshot *s)
+{
+	s->query = query_start_text(s->parts.upstream,
+	    api_snapshot_delete(s->spec.name), old_deleted, s);
+}
+
+/*
+ * Servers may look at the name before they look at the capsule. What is there
+ * is not deleted for one of which none can be taken.
+ */
+static void
+looked(void *arg, struct json_object *answer, struct rpc_error *e)
+{
+	const char *status = jx_str(answer, "status");
+	struct snapshot *s = arg;
+	struct rpc_error odd;
+
+	s->query = NULL;
+	if (status != NULL &&
+	    (strcmp(status, "running") == 0 || strcmp(status, "paused") == 0)) {
+		delete_old(s);
+		return;
+	}
+	if (e == NULL) {
+		rpc_error_set(&odd, RPC_CONFLICT,
+		    "the capsule is neither running nor paused (status: %.32s)",
+		    status != NULL ? status : "none");
+		e = &odd;
+	}
+	add_words(s, e, "is still there");
+	undo(s, e);
 }
 
 /* Whether the name is to be made free: once. */
 static bool
-may_make_room(const struct snapshot *s, const struct rpc_error *e)
+may_make_room(const struct snapshot *s, bool is_taken)
 {
-	return s->spec.overwrite && !s->made_room &&
-	       strcmp(e->upstream_code, "template_name_taken") == 0;
+	return s->spec.overwrite && s->old == OLD_KEPT && is_taken;
 }
 
 static void
 make_room(struct snapshot *s)
 {
-	struct upstream_request *r = api_snapshot_delete(s->spec.name);
-
-	s->made_room = true;
-	s->query = query_start_text(s->parts.upstream, r, old_deleted, s);
+	s->query = query_start(
+	    s->parts.upstream, api_capsule_get(s->target.id), looked, s);
 }
 
 static void
@@ -137,27 +168,59 @@ taken(struct snapshot *s, const char *text, size_t len)
 	finish(s, text, len, NULL);
 }
 
+/* Says what became of the older one, whatever became of the new. */
+static void
+tell_old(struct snapshot *s, struct rpc_error *e)
+{
+	bool sure = s->old == OLD_DELETED;
+
+	if (e->kind == RPC_OUTCOME_UNKNOWN)
+		add_words(s, e,
+		    sure ? "was deleted, and whether the new one was taken is "
+			   "not known"
+			 : "may be gone, and whether the new one was taken is "
+			   "not known");
+	else
+		add_words(s, e,
+		    sure ? "was deleted, but taking the new one failed"
+			 : "may be gone, but taking the new one failed");
+	if (!sure)
+		return;
+	if (e->extra == NULL)
+		e->extra = json_object_new_object();
+	jx_add_bool(e->extra, "deleted", true);
+}
+
+static void
+failed(struct snapshot *s, struct rpc_error *e)
+{
+	bool is_taken = e->http_status == 409 &&
+			strcmp(e->upstream_code, "template_name_taken") == 0;
+	bool done = e->http_status >= 200 && e->http_status < 300;
+
+	if (may_make_room(s, is_taken)) {
+		make_room(s);
+		return;
+	}
+	if (s->old == OLD_DELETED || (s->old == OLD_MISSED && !is_taken))
+		tell_old(s, e);
+	/* It sleeps, or may after a lost answer, as it was asked to. */
+	if (done || e->kind == RPC_OUTCOME_UNKNOWN)
+		finish(s, "", 0, e);
+	else
+		undo(s, e);
+}
+
 static void
 answered(void *arg, const char *text, size_t len, struct rpc_error *e)
 {
 	struct snapshot *s = arg;
 
 	s->query = NULL;
-	if (e == NULL) {
+	if (e == NULL)
 		taken(s, text, len);
-		return;
-	}
-	if (may_make_room(s, e)) {
-		make_room(s);
-		return;
-	}
-	if (s->deleted) {
-		add_words(s, e, "was deleted, but taking the new one failed");
-		if (e->extra == NULL)
-			e->extra = json_object_new_object();
-		jx_add_bool(e->extra, "deleted", true);
-	}
-	fail(s, e);
+	else
+		failed(s, e);
 }
 
 static void

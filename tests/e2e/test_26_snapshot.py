@@ -221,6 +221,19 @@ def test_the_old_one_cannot_be_deleted(cloud, client, capsule, name):
     assert name in by_name(client)
 
 
+@pytest.mark.parametrize("status", ["missing", "error", "pending"])
+def test_the_old_one_stays_where_none_can_be_taken(cloud, client, capsule, name, status):
+    """The server looks at the name first: its 409 says nothing of the capsule."""
+    params = {"capsule": capsule, "name": name}
+    client.call("snapshot.create", params)
+    cloud.set_capsule(capsule, status=status)
+    with fails("conflict") as error:
+        client.call("snapshot.create", {**params, "overwrite": True})
+    assert f"the older snapshot {name} is still there" in error.value.message
+    assert f"(status: {status})" in error.value.message and "deleted" not in error.value.data
+    assert name in by_name(client) and "DELETE" not in asked(cloud)
+
+
 def test_a_lost_answer(cloud, client, capsule, name):
     cloud.fault({"lose_answer": True}, match=POST)
     with fails("outcome_unknown"):

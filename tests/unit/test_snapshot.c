@@ -16,10 +16,12 @@
 #define REPLACE                                                     \
 	"POST /v1/snapshots?overwrite=true {\"sandbox_id\":\"" ID_A \
 	"\",\"name\":\"s1\"}"
+#define LOOK   "GET /v1/capsules/" ID_A
 #define DELETE "DELETE /v1/snapshots/s1"
 #define DONE   "{\"name\":\"s1\"}"
 #define TAKEN \
 	"{\"error\":{\"code\":\"template_name_taken\",\"message\":\"exists\"}}"
+#define STATUS(s)   "{\"id\":\"" ID_A "\",\"status\":\"" s "\"}"
 #define ERROR(code) "{\"error\":{\"code\":\"" code "\",\"message\":\"no\"}}"
 
 /* What a caller was told. */
@@ -57,6 +59,16 @@ begin(struct rig *r, struct told *t, bool overwrite)
 	rig_sync(r);
 	rig_expect_sent(r, 0, overwrite ? REPLACE : CREATE);
 	return s;
+}
+
+/* The name is taken, and the capsule a fit one: the older one's delete. */
+static void
+meet_an_older_one(struct rig *r)
+{
+	fake_upstream_answer(r->upstream, 0, 409, TAKEN);
+	rig_expect_sent(r, 1, LOOK);
+	fake_upstream_answer(r->upstream, 1, 200, STATUS("running"));
+	rig_expect_sent(r, 2, DELETE);
 }
 
 static void
@@ -185,12 +197,11 @@ another_has_the_old_one_deleted_first(void **state)
 
 	rig_capsule(r, ID_A);
 	begin(r, &t, true);
-	fake_upstream_answer(r->upstream, 0, 409, TAKEN);
-	rig_expect_sent(r, 1, DELETE);
-	fake_upstream_answer(r->upstream, 1, 204, "");
-	rig_expect_sent(r, 2, REPLACE);
+	meet_an_older_one(r);
+	fake_upstream_answer(r->upstream, 2, 204, "");
+	rig_expect_sent(r, 3, REPLACE);
 	assert_int_equal(t.calls, 0);
-	fake_upstream_answer(r->upstream, 2, 201, DONE);
+	fake_upstream_answer(r->upstream, 3, 201, DONE);
 	assert_int_equal(t.kind, RPC_OK);
 	assert_string_equal(t.text, DONE);
 	rig_sync(r);
@@ -205,10 +216,10 @@ it_is_deleted_once(void **state)
 	struct told t = { 0 };
 
 	begin(r, &t, true);
-	fake_upstream_answer(r->upstream, 0, 409, TAKEN);
-	fake_upstream_answer(r->upstream, 1, 404, ERROR("not_found"));
-	fake_upstream_answer(r->upstream, 2, 409, TAKEN);
-	assert_int_equal(*fake_upstream_count(r->upstream), 3);
+	meet_an_older_one(r);
+	fake_upstream_answer(r->upstream, 2, 404, ERROR("not_found"));
+	fake_upstream_answer(r->upstream, 3, 409, TAKEN);
+	assert_int_equal(*fake_upstream_count(r->upstream), 4);
 	assert_int_equal(t.kind, RPC_CONFLICT);
 	assert_string_equal(t.text, "exists");
 	assert_false(t.deleted);
@@ -227,9 +238,9 @@ a_failure_behind_the_delete_says_so(void **state)
 
 	rig_capsule(r, ID_A);
 	begin(r, &t, true);
-	fake_upstream_answer(r->upstream, 0, 409, TAKEN);
-	fake_upstream_answer(r->upstream, 1, 204, "");
-	fake_upstream_answer(r->upstream, 2, 502, ERROR("agent_error"));
+	meet_an_older_one(r);
+	fake_upstream_answer(r->upstream, 2, 204, "");
+	fake_upstream_answer(r->upstream, 3, 502, ERROR("agent_error"));
 	assert_int_equal(t.kind, RPC_AGENT);
 	assert_int_equal(strncmp(t.text, said, strlen(said)), 0);
 	assert_true(t.deleted);
@@ -244,12 +255,12 @@ a_delete_that_fails_ends_it(void **state)
 	struct told t = { 0 };
 
 	begin(r, &t, true);
-	fake_upstream_answer(r->upstream, 0, 409, TAKEN);
-	fake_upstream_answer(r->upstream, 1, 403, ERROR("forbidden"));
+	meet_an_older_one(r);
+	fake_upstream_answer(r->upstream, 2, 403, ERROR("forbidden"));
 	assert_int_equal(t.kind, RPC_FORBIDDEN);
 	assert_string_equal(t.text, "the older snapshot s1 is still there: no");
 	assert_false(c->row.paused_by_hand);
-	assert_int_equal(*fake_upstream_count(r->upstream), 2);
+	assert_int_equal(*fake_upstream_count(r->upstream), 3);
 	rig_sync(r);
 }
 
@@ -261,11 +272,128 @@ a_delete_that_is_lost_may_have_happened(void **state)
 
 	rig_capsule(r, ID_A);
 	begin(r, &t, true);
-	fake_upstream_answer(r->upstream, 0, 409, TAKEN);
+	meet_an_older_one(r);
 	fake_upstream_lose(
-	    r->upstream, 1, HTTP_UNKNOWN, RPC_OUTCOME_UNKNOWN, "reset");
+	    r->upstream, 2, HTTP_UNKNOWN, RPC_OUTCOME_UNKNOWN, "reset");
 	assert_int_equal(t.kind, RPC_UNREACHABLE);
 	assert_non_null(strstr(t.text, "the older snapshot s1 may be gone: "));
+	rig_sync(r);
+}
+
+/* The delete may have been sent twice, and found nothing the second time. */
+static void
+what_became_of_both_is_told_as_far_as_it_is_known(void **state)
+{
+	static const struct {
+		int deleted, made;
+		const char *body, *said;
+		bool sure;
+	} rows[] = {
+		{ 404, 502, ERROR("agent_error"),
+		    "the older snapshot s1 may be gone, but taking the new one "
+		    "failed: ",
+		    false },
+		{ 404, 502, "",
+		    "the older snapshot s1 may be gone, and whether the new "
+		    "one was taken is not known: ",
+		    false },
+		{ 204, 502, "",
+		    "the older snapshot s1 was deleted, and whether the new "
+		    "one was taken is not known: ",
+		    true },
+	};
+	struct rig *r = *state;
+	struct capsule *c = rig_capsule(r, ID_A);
+	const struct snapshot_parts parts = { r->capsules, r->tracker,
+		r->upstream };
+	struct told t = { 0 };
+	const struct snapshot_spec spec = { RIG_UID, ID_A, "s1", true, tell,
+		&t };
+	struct rpc_error why;
+	int i;
+
+	for (i = 0; i < (int)COUNT(rows); i++) {
+		c->row.paused_by_hand = false;
+		assert_non_null(snapshot_start(&parts, &spec, &why));
+		rig_sync(r);
+		fake_upstream_answer(r->upstream, 4 * i, 409, TAKEN);
+		fake_upstream_answer(
+		    r->upstream, 4 * i + 1, 200, STATUS("paused"));
+		fake_upstream_answer(r->upstream, 4 * i + 2, rows[i].deleted,
+		    rows[i].deleted == 404 ? ERROR("not_found") : "");
+		fake_upstream_answer(
+		    r->upstream, 4 * i + 3, rows[i].made, rows[i].body);
+		assert_int_equal(t.calls, i + 1);
+		assert_int_equal(
+		    strncmp(t.text, rows[i].said, strlen(rows[i].said)), 0);
+		assert_true(t.deleted == rows[i].sure);
+		assert_true(
+		    c->row.paused_by_hand == (t.kind == RPC_OUTCOME_UNKNOWN));
+	}
+	rig_sync(r);
+}
+
+/* Nothing is deleted for a snapshot that cannot be taken. */
+static void
+the_capsule_is_looked_at_before_the_delete(void **state)
+{
+	static const struct {
+		int status;
+		const char *body;
+		enum rpc_errno kind;
+		const char *said;
+	} rows[] = {
+		{ 200, STATUS("missing"), RPC_CONFLICT, "(status: missing)" },
+		{ 200, STATUS("stopped"), RPC_CONFLICT, "(status: stopped)" },
+		{ 200, "{}", RPC_CONFLICT, "(status: none)" },
+		{ 200, "<html>", RPC_BAD_ANSWER, "not JSON" },
+		{ 204, "", RPC_CONFLICT, "(status: none)" },
+		{ 404, ERROR("not_found"), RPC_NOT_FOUND, "no" },
+		{ 503, ERROR("host_unavailable"), RPC_HOST_UNAVAILABLE, "no" },
+	};
+	static const char still[] = "the older snapshot s1 is still there: ";
+	struct rig *r = *state;
+	struct capsule *c = rig_capsule(r, ID_A);
+	const struct snapshot_parts parts = { r->capsules, r->tracker,
+		r->upstream };
+	struct told t = { 0 };
+	const struct snapshot_spec spec = { RIG_UID, ID_A, "s1", true, tell,
+		&t };
+	struct rpc_error why;
+	int i;
+
+	for (i = 0; i < (int)COUNT(rows); i++) {
+		c->row.paused_by_hand = false;
+		assert_non_null(snapshot_start(&parts, &spec, &why));
+		rig_sync(r);
+		fake_upstream_answer(r->upstream, 2 * i, 409, TAKEN);
+		fake_upstream_answer(
+		    r->upstream, 2 * i + 1, rows[i].status, rows[i].body);
+		assert_int_equal(t.calls, i + 1);
+		assert_int_equal(t.kind, rows[i].kind);
+		assert_int_equal(strncmp(t.text, still, strlen(still)), 0);
+		assert_non_null(strstr(t.text, rows[i].said));
+		assert_false(t.deleted);
+		assert_false(c->row.paused_by_hand);
+	}
+	assert_int_equal(*fake_upstream_count(r->upstream), 2 * COUNT(rows));
+	rig_sync(r);
+}
+
+/* A portal's page is no answer to the delete, and nothing was taken. */
+static void
+an_odd_answer_to_the_delete_leaves_the_capsule_as_it_was(void **state)
+{
+	struct rig *r = *state;
+	struct capsule *c = rig_capsule(r, ID_A);
+	struct told t = { 0 };
+
+	begin(r, &t, true);
+	meet_an_older_one(r);
+	fake_upstream_answer(r->upstream, 2, 200, "<html>");
+	assert_int_equal(t.kind, RPC_BAD_ANSWER);
+	assert_non_null(strstr(t.text, "the older snapshot s1 may be gone: "));
+	assert_false(c->row.paused_by_hand);
 	rig_sync(r);
 }
 
@@ -353,6 +481,9 @@ main(void)
 		TEST(a_failure_behind_the_delete_says_so),
 		TEST(a_delete_that_fails_ends_it),
 		TEST(a_delete_that_is_lost_may_have_happened),
+		TEST(what_became_of_both_is_told_as_far_as_it_is_known),
+		TEST(the_capsule_is_looked_at_before_the_delete),
+		TEST(an_odd_answer_to_the_delete_leaves_the_capsule_as_it_was),
 		TEST(only_a_taken_name_is_made_free),
 		TEST(another_users_capsule_is_none),
 		TEST(an_untracked_one_is_asked_for_at_once),
