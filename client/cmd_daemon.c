@@ -28,7 +28,7 @@ pair_of(
 
 	if (!jx_get(o, key, &v) || v == NULL)
 		return;
-	buf_init(&b, LIMIT_ANSWER_LINE);
+	buf_init(&b, OUT_TEXT_MAX);
 	out_value(&b, v);
 	text = buf_str(&b);
 	if (text != NULL && text[0] != '\0')
@@ -137,7 +137,7 @@ print_credential(struct ctl *ctl, const char *label, struct json_object *c)
 		out_pair(&ctl->out, label, "none");
 		return;
 	}
-	buf_init(&b, LIMIT_ANSWER_LINE);
+	buf_init(&b, OUT_TEXT_MAX);
 	json_object_object_foreach(c, key, value) {
 		if (value == NULL || strcmp(key, "expires_at") == 0)
 			continue;

@@ -311,6 +311,7 @@ start_command(struct ctl *ctl, struct json_object *params, const char *capsule)
 	struct json_object *result;
 	struct wrenn_error err;
 
+	ctl->out.look = "ps";
 	if (ctl_call(ctl, "process.start", params, &result, &err) < 0) {
 		if (interrupt_signal() != 0)
 			out_note("the process may run all the same: look with "

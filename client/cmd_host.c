@@ -145,7 +145,7 @@ static const struct opt rm_opts[] = {
 /* clang-format on */
 
 static int
-preview(struct ctl *ctl, const char *host)
+preview(struct ctl *ctl, const char *host, bool many)
 {
 	struct json_object *result, *ids;
 	struct wrenn_error err;
@@ -153,8 +153,11 @@ preview(struct ctl *ctl, const char *host)
 	size_t i;
 
 	if (ctl_call(ctl, "host.delete_preview", host_params(host), &result,
-		&err) < 0)
+		&err) < 0) {
+		if (many && !ctl->out.json)
+			ctl_name_in_error(&err, host);
 		return ctl_fail(ctl, &err);
+	}
 	ids = jx_arr(result, "sandbox_ids");
 	if (ids == NULL) {
 		json_object_put(result);
@@ -181,9 +184,10 @@ rm_run(struct ctl *ctl, const void *opts, char **args)
 	};
 	const struct rm_opts *o = opts;
 	int status = EXIT_OK, r;
+	bool many = args[1] != NULL;
 
 	for (; o->dry_run && *args != NULL; args++) {
-		r = preview(ctl, *args);
+		r = preview(ctl, *args, many);
 		if (status == EXIT_OK)
 			status = r;
 	}
@@ -210,10 +214,16 @@ tags_run(struct ctl *ctl, const void *opts, char **args)
 	if (ctl_call(
 		ctl, "host.list_tags", host_params(args[0]), &result, &err) < 0)
 		return ctl_fail(ctl, &err);
+	tags = jx_arr(result, "tags");
+	if (tags == NULL) {
+		json_object_put(result);
+		wrenn_error_set(
+		    &err, RPC_PROTOCOL, "wrennd answered no list of tags");
+		return ctl_fail(ctl, &err);
+	}
 	if (ctl->out.json)
 		out_json(&ctl->out, result);
-	tags = ctl->out.json ? NULL : jx_arr(result, "tags");
-	for (i = 0; tags != NULL && i < json_object_array_length(tags); i++) {
+	for (i = 0; i < json_object_array_length(tags) && !ctl->out.json; i++) {
 		tag = jx_text_of(json_object_array_get_idx(tags, i), NULL);
 		out_text(&ctl->out, tag ? tag : "-");
 		out_bytes(&ctl->out, "\n", 1);

@@ -10,8 +10,8 @@
 
 #include "proto/banned.h"
 
-/* wrennd gives each of two requests 15 minutes. */
-#define CREATE_S (30 * 60)
+/* wrennd gives each of two requests 15 minutes, and two in between one. */
+#define CREATE_S ((2 * 15 + 2) * 60)
 
 /* --- create */
 
@@ -42,10 +42,17 @@ create_run(struct ctl *ctl, const void *opts, char **args)
 		ctl, "snapshot.create", params, CREATE_S, &result, &err) < 0)
 		return ctl_fail(ctl, &err);
 	name = jx_str(result, "name");
+	if (name == NULL) {
+		json_object_put(result);
+		wrenn_error_set(&err, RPC_PROTOCOL,
+		    "the answer does not name the snapshot; see "
+		    "`wrennctl snapshot ls`");
+		return ctl_fail(ctl, &err);
+	}
 	if (ctl->out.json) {
 		out_json(&ctl->out, result);
 	} else {
-		out_text(&ctl->out, name ? name : "-");
+		out_text(&ctl->out, name);
 		out_bytes(&ctl->out, "\n", 1);
 		out_note("%s is paused; `wrennctl resume %s` wakes it", args[0],
 		    args[0]);

@@ -53,7 +53,7 @@ print_event(struct ctl *ctl, struct json_object *event)
 	    human_time(&h, (time_t)(ms / 1000)));
 	text = jx_str(event, "type");
 	out_text(&ctl->out, text ? text : "-");
-	buf_init(&b, LIMIT_ANSWER_LINE);
+	buf_init(&b, OUT_TEXT_MAX);
 	json_object_object_foreach(event, key, value) {
 		if (is_column(key))
 			continue;

@@ -235,7 +235,7 @@ ctl_print_object(struct ctl *ctl, struct json_object *o)
 		out_json(&ctl->out, o);
 		return;
 	}
-	buf_init(&b, LIMIT_ANSWER_LINE);
+	buf_init(&b, OUT_TEXT_MAX);
 	json_object_object_foreach(o, key, value) {
 		buf_clear(&b);
 		out_value(&b, value);

@@ -18,7 +18,6 @@
 #include "proto/banned.h"
 
 #define KEY_WIDTH 16 /* of out_pair */
-#define TEXT_MAX  ((size_t)64 * 1024 * 1024)
 
 /* What to do about an error, where there is something to do. */
 static const struct {
@@ -31,11 +30,6 @@ static const struct {
 	{ RPC_NO_CREDENTIAL,
 	    "`wrennctl login` gives wrennd a credential; with --with-token "
 	    "it takes an API key from standard input" },
-	{ RPC_OUTCOME_UNKNOWN,
-	    "look with `wrennctl ls -a` before trying again" },
-	{ RPC_DAEMON_LOST,
-	    "it may have happened: look with `wrennctl ls -a` before trying "
-	    "again" },
 	{ RPC_UNREACHABLE, "`wrennctl status` shows the connection" },
 };
 
@@ -85,7 +79,7 @@ out_text(struct out *out, const char *text)
 {
 	struct buf b;
 
-	buf_init(&b, TEXT_MAX);
+	buf_init(&b, OUT_TEXT_MAX);
 	add_escaped(&b, text, strlen(text));
 	out_bytes(out, buf_head(&b), b.len);
 	buf_release(&b);
@@ -96,7 +90,7 @@ out_json(struct out *out, struct json_object *value)
 {
 	struct buf b;
 
-	buf_init(&b, TEXT_MAX);
+	buf_init(&b, OUT_TEXT_MAX);
 	if (jx_print(&b, value) < 0)
 		abort();
 	out_bytes(out, buf_head(&b), b.len);
@@ -131,7 +125,7 @@ out_value(struct buf *to, struct json_object *value)
 		add_escaped(to, "-", 1);
 		return;
 	}
-	buf_init(&b, TEXT_MAX);
+	buf_init(&b, OUT_TEXT_MAX);
 	if (jx_print(&b, value) < 0)
 		abort();
 	add_escaped(to, buf_head(&b), b.len);
@@ -148,7 +142,7 @@ complain(const char *prefix, const char *text)
 	struct buf b;
 	const char *end;
 
-	buf_init(&b, TEXT_MAX);
+	buf_init(&b, OUT_TEXT_MAX);
 	for (;;) {
 		end = strchrnul(text, '\n');
 		add_escaped(&b, text, (size_t)(end - text));
@@ -197,7 +191,7 @@ add_utf8(struct json_object *o, const char *key, const char *text)
 	size_t n = strlen(text);
 	struct buf b;
 
-	buf_init(&b, TEXT_MAX);
+	buf_init(&b, OUT_TEXT_MAX);
 	if (utf8_valid_prefix(text, n) == n) {
 		jx_add_str(o, key, text);
 	} else {
@@ -219,11 +213,27 @@ print_json_error(const struct wrenn_error *err)
 	add_utf8(e, "message", err->message);
 	jx_add(e, "data", json_object_get(err->data));
 	jx_add(o, "error", e);
-	buf_init(&b, TEXT_MAX);
+	buf_init(&b, OUT_TEXT_MAX);
 	if (jx_print(&b, o) == 0)
 		fprintf(stderr, "%.*s\n", (int)b.len, buf_head(&b));
 	buf_release(&b);
 	json_object_put(o);
+}
+
+/* What may have happened is seen by the `ls` of its own group. */
+static void
+print_look(const struct out *out, const char *before)
+{
+	const char *space = out->verb ? strchr(out->verb, ' ') : NULL;
+
+	fprintf(stderr, "  %slook with `wrennctl ", before);
+	if (out->look != NULL)
+		fputs(out->look, stderr);
+	else if (space != NULL)
+		fprintf(stderr, "%.*s ls", (int)(space - out->verb), out->verb);
+	else
+		fputs("ls -a", stderr);
+	fputs("` before trying again\n", stderr);
 }
 
 /* The line that says what can be done, where there is something. */
@@ -237,6 +247,10 @@ print_hint(const struct out *out, enum rpc_errno kind)
 		    out->verb ? " " : "", out->verb ? out->verb : "");
 		return;
 	}
+	if (kind == RPC_OUTCOME_UNKNOWN)
+		print_look(out, "");
+	if (kind == RPC_DAEMON_LOST)
+		print_look(out, "it may have happened: ");
 	if (kind == RPC_DAEMON_UNREACHABLE && out->hint != NULL)
 		fprintf(stderr, "  %s\n", out->hint);
 	for (i = 0; i < sizeof(hints) / sizeof(*hints); i++)

@@ -9,6 +9,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+/* The largest text; what stands in an answer line, with all of it escaped. */
+#define OUT_TEXT_MAX ((size_t)64 * 1024 * 1024)
+
 struct buf;
 struct json_object;
 struct wrenn_error;
@@ -19,6 +22,8 @@ struct out {
 	int write_errno;  /* of the first write that failed */
 	const char *verb; /* for the hint to its help; NULL for none */
 	const char *hint; /* when wrennd cannot be reached; NULL for none */
+	const char *look; /* the verb that shows whether it happened; NULL for
+			     the `ls` of its group */
 };
 
 void out_bytes(struct out *out, const void *data, size_t n);
@@ -45,7 +50,10 @@ void out_note(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
  */
 int out_close(struct out *out, int status, int failed);
 
-/* A value as escaped text for people: "-" for null and what is absent. */
+/*
+ * A value as escaped text for people: "-" for null and what is absent. The
+ * buffer's maximum is OUT_TEXT_MAX.
+ */
 void out_value(struct buf *to, struct json_object *value);
 
 #endif

@@ -339,3 +339,10 @@ def test_wrennctl(cloud, ctl, capsule, name):
                   []):
         assert ctl.run("snapshot", *words).returncode == 2, words
     ctl.ok("resume", capsule)
+
+
+def test_wrennctl_prints_no_name_that_is_none(cloud, ctl, capsule):
+    """`wrennctl create -t $(wrennctl snapshot create …)` must not go on with it."""
+    cloud.fault({"status": 201, "body": "{}", "content_type": "application/json"}, match=POST)
+    done = ctl.run("snapshot", "create", capsule)
+    assert (done.returncode, done.stdout) == (1, b"") and b"snapshot ls" in done.stderr

@@ -280,3 +280,35 @@ def test_wrennctl_without_a_token(ctl):
     for words in (["host", "ls"], ["key", "ls"], ["key", "create"]):
         done = ctl.run(*words)
         assert done.returncode == 5 and b"wrennctl login" in done.stderr
+
+
+def test_wrennctl_says_where_to_look(cloud, people, ctl, host, capsule):
+    """Whether a key was made is not to be seen among the capsules."""
+    cloud.fault({"lose_answer": True}, match={"method": "POST"}, count=-1)
+    for words, look in (
+            (["key", "create"], "key ls"), (["host", "create", "--type", "regular"], "host ls"),
+            (["host", "token", host], "host ls"), (["snapshot", "create", capsule], "snapshot ls"),
+            (["exec", "-d", capsule, "true"], "ps"), (["create"], "ls -a")):
+        done = ctl.run(*words)
+        assert done.returncode == (125 if words[0] == "exec" else 9), words
+        assert f"look with `wrennctl {look}` before".encode() in done.stderr, (words, done)
+    cloud.clear_faults()
+
+
+def test_wrennctl_prints_what_grows(cloud, people, ctl, host):
+    """Each of these takes three times its place once it can be seen."""
+    rule = {"match": {"path": "/host-"}, "action": {
+        "status": 200, "content_type": "application/json",
+        "body": '{"id":"%s"}' % ("\u0085" * 3_500_000)}}
+    connection, answer = cloud.open(
+        "POST", "/_standin/faults", json.dumps(rule, ensure_ascii=False).encode(), key="")
+    assert answer.status == 201
+    connection.close()
+    done = ctl.run("host", "get", host)
+    assert done.returncode == 0 and done.stderr == b""
+    assert done.stdout.count(rb"\u{85}") == 3_500_000
+
+
+def test_wrennctl_names_the_host_in_an_error(people, ctl, host):
+    done = ctl.run("host", "rm", "--dry-run", host, NO_HOST)
+    assert done.returncode == 3 and NO_HOST.encode() in done.stderr
