@@ -772,7 +772,7 @@ FLOODS = [
     flood("priorities", lambda i: on(i, frame.PRIORITY, b"\0\0\0\0\x10")),
     flood("windows", lambda i: frame.window_update(i, 1)),
     flood("goaways", frame.goaway(frame.LAST_STREAM, 0)),
-    flood("unknown-frames", on(0, 0xfa, b"?" * 100)),
+    flood("unknown-frames", on(0, 0xfa, b"?" * 100), outcome=lost, others=FALL),
     flood("empty-data", lambda i: on(i, frame.DATA), HEADERS),
     flood("hints", lambda i: frame.headers(i, HINT), outcome=lost, others=STAY),
     flood("trailers", lambda i: frame.headers(i, [("x", "y")]), HALF),

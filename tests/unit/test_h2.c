@@ -912,29 +912,6 @@ promises_that_nobody_asked_for_are_counted(void **state)
 }
 
 static void
-headers(struct h2_peer *p)
-{
-	h2_peer_raw_frame(
-	    p, NGHTTP2_HEADERS, NGHTTP2_FLAG_END_HEADERS, 1, "\x88", 1);
-}
-
-static void
-headers_of_what_is_over_are_counted(void **state)
-{
-	struct h2_bed *b = *state;
-	struct h2_call *c = begin_answer(b);
-
-	h2_peer_raw_frame(&b->peer, NGHTTP2_DATA, NGHTTP2_FLAG_END_STREAM,
-	    c->stream.id, "x", 1);
-	fake_loop_settle(b->loop);
-	assert_int_equal(c->stream.result.outcome, HTTP_ANSWERED);
-	flood(b, headers, FLOOD);
-	assert_int_equal(h2_state(b->h2), H2_OPEN);
-	flood(b, headers, 1);
-	assert_int_equal(h2_state(b->h2), H2_CLOSED);
-}
-
-static void
 a_promise_against_our_settings_ends_it(void **state)
 {
 	struct h2_bed *b = *state;
@@ -1067,7 +1044,6 @@ main(void)
 		OPEN(an_old_one_is_retired),
 		cmocka_unit_test(frames_that_bring_nothing_are_counted),
 		CONNECTING(promises_that_nobody_asked_for_are_counted),
-		OPEN(headers_of_what_is_over_are_counted),
 		OPEN(a_promise_against_our_settings_ends_it),
 		OPEN(frames_that_bring_something_are_not_counted),
 		OPEN(answers_begin_the_count_anew),
