@@ -290,12 +290,18 @@ static void
 answered_kill(
     struct process_call *p, const struct upstream_answer *a, bool resumed)
 {
-	struct json_object *o = json_object_new_object();
+	struct json_object *o = NULL;
+	struct rpc_error e;
+	struct api_text t;
 
-	(void)a;
 	(void)resumed;
-	jx_add_int(o, "pid", p->pid);
-	end_call(p, o, NULL);
+	/* A 204; or a portal's page, by which no signal was sent. */
+	if (api_text_init(&t, a, false, &e)) {
+		api_text_release(&t);
+		o = json_object_new_object();
+		jx_add_int(o, "pid", p->pid);
+	}
+	end_call(p, o, o ? NULL : &e);
 }
 
 static void

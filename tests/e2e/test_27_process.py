@@ -122,6 +122,15 @@ def test_what_cannot_be_started(start, listed):
 
 # ---- kill ----
 
+def test_a_portals_page_is_no_kill(cloud, start, listed, kill):
+    pid = start("sleep", "600")["pid"]
+    cloud.fault({"status": 200, "body": "<html>log in</html>", "content_type": "text/html"},
+                match={"method": "DELETE"})
+    with fails("bad_answer"):
+        kill(pid=pid)
+    assert [p["pid"] for p in listed()] == [pid]
+
+
 def test_kill_by_pid_and_by_tag(cloud, start, listed, kill):
     first, second = start("sleep", "600"), start("sleep", "601", tag="web")
     assert kill(tag="web") == {"pid": second["pid"]}
