@@ -166,6 +166,8 @@ handshake_begins(struct handshake *h, SSL *ssl)
 		SSL_set_read_ahead(ssl, 1);
 		/* libcurl's choice: to free, and wipe, 17 kB a record. */
 		SSL_clear_mode(ssl, SSL_MODE_RELEASE_BUFFERS);
+		/* Some answers hold a secret: a token, a key that was made. */
+		SSL_set_options(ssl, SSL_OP_CLEANSE_PLAINTEXT);
 	}
 	h->messages = 0;
 	h->begun_ms = now_ms();

@@ -169,29 +169,38 @@ close_cb(nghttp2_session *ng, int32_t id, uint32_t code, void *arg)
 	return 0;
 }
 
+/* One read; whether there may be more. */
+static bool
+receive_some(struct h2 *h)
+{
+	uint8_t data[H2_RECORD];
+	ssize_t n = conn_recv(h->conn, data, sizeof(data)), taken;
+
+	if (n == -EAGAIN)
+		return false;
+	if (n <= 0) {
+		die(h, n == 0 ? "the server closed the connection"
+			      : "the connection broke");
+		return false;
+	}
+	h->heard_ms = now_ms();
+	h->pinged_ms = 0;
+	taken = nghttp2_session_mem_recv(h->ng, data, (size_t)n);
+	/* Some answers hold a secret: a token, a key that was made. */
+	explicit_bzero(data, (size_t)n);
+	if (taken < 0)
+		die(h, "the server floods the connection");
+	return taken >= 0;
+}
+
 static void
 receive(struct h2 *h)
 {
-	uint8_t data[H2_RECORD];
-	ssize_t n;
 	int i;
 
-	for (i = 0; i < READS_PER_TURN; i++) {
-		n = conn_recv(h->conn, data, sizeof(data));
-		if (n == -EAGAIN)
+	for (i = 0; i < READS_PER_TURN; i++)
+		if (!receive_some(h))
 			return;
-		if (n <= 0) {
-			die(h, n == 0 ? "the server closed the connection"
-				      : "the connection broke");
-			return;
-		}
-		h->heard_ms = now_ms();
-		h->pinged_ms = 0;
-		if (nghttp2_session_mem_recv(h->ng, data, (size_t)n) < 0) {
-			die(h, "the server floods the connection");
-			return;
-		}
-	}
 	/* TLS may hold more, of which the descriptor tells nothing. */
 	loop_later(h->shared->loop, &h->more);
 }

@@ -255,6 +255,8 @@ send_queued(struct peer *p)
 	}
 	if (p->out.len == 0 && p->out.alloc > IDLE_KEEP)
 		buf_release(&p->out);
+	else if (p->out.len == 0)
+		buf_wipe(&p->out); /* a key that was made, say */
 	set_output(p, before);
 	want_events(p);
 	/* Lines may have waited for the answers to drain. */

@@ -34,6 +34,15 @@ buf_clear(struct buf *b)
 	b->off = 0;
 }
 
+void
+buf_wipe(struct buf *b)
+{
+	if (b->data != NULL)
+		explicit_bzero(b->data, b->dirty);
+	b->dirty = 0;
+	buf_clear(b);
+}
+
 /* Moves the bytes in use to the front of the allocation. */
 static void
 buf_compact(struct buf *b)

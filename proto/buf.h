@@ -22,6 +22,7 @@ struct buf {
 void buf_init(struct buf *b, size_t max);
 void buf_release(struct buf *b); /* wipes what was committed, frees */
 void buf_clear(struct buf *b);   /* empties, keeps the memory */
+void buf_wipe(struct buf *b);    /* the same, with nothing left in it */
 
 /* The bytes in use; not NUL-terminated, and NULL while nothing was added. */
 static inline char *

@@ -336,6 +336,19 @@ def test_a_key_that_is_made_is_not_kept(cloud, make_daemon):
 
 @as_root
 @pytest.mark.skipif(SANITIZED, reason="the sanitizer keeps freed memory as it was")
+@pytest.mark.parametrize("method, params, member", [
+    ("key.create", {}, "key"), ("host.create", {"type": "regular"}, "registration_token")])
+def test_it_is_gone_at_once(cloud, make_daemon, method, params, member):
+    """And not only when something else needs its place: the client stays and is idle."""
+    daemon = make_daemon().start()
+    with daemon.client() as client:
+        client.call("auth.set", {"token": log_in(cloud), "persist": False})
+        made = client.call(method, params)[member]
+        until(lambda: not memory_hits(daemon.process.pid, [made]), deadline=5)
+
+
+@as_root
+@pytest.mark.skipif(SANITIZED, reason="the sanitizer keeps freed memory as it was")
 @pytest.mark.parametrize("tls", [True, False])
 def test_memory_after_logout(canary_cloud, make_daemon, tls):
     cloud = canary_cloud

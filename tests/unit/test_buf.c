@@ -326,6 +326,30 @@ numbers_are_added_in_decimal(void **state)
 	buf_release(&b);
 }
 
+static void
+wiped_buffer_holds_nothing_and_keeps_its_memory(void **state)
+{
+	struct buf b;
+	char *data;
+	size_t i;
+
+	(void)state;
+	buf_init(&b, 100);
+	buf_wipe(&b);
+	assert_null(b.data);
+	assert_int_equal(buf_adds(&b, "a secret"), 0);
+	buf_consume(&b, 3);
+	data = b.data;
+	buf_wipe(&b);
+	assert_int_equal(b.len, 0);
+	assert_ptr_equal(b.data, data);
+	for (i = 0; i < 8; i++)
+		assert_int_equal(data[i], 0);
+	assert_int_equal(buf_adds(&b, "more"), 0);
+	assert_buf_equal(&b, "more");
+	buf_release(&b);
+}
+
 int
 main(void)
 {
@@ -343,6 +367,8 @@ main(void)
 		cmocka_unit_test(absurd_sizes_are_refused),
 		cmocka_unit_test(text_ends_with_a_nul_outside_the_length),
 		cmocka_unit_test(clear_keeps_the_memory),
+		cmocka_unit_test(
+		    wiped_buffer_holds_nothing_and_keeps_its_memory),
 		cmocka_unit_test(released_buffer_is_usable_again),
 		cmocka_unit_test(steal_hands_over_the_bytes_and_empties),
 		cmocka_unit_test(steal_of_nothing_is_an_empty_string),
