@@ -222,7 +222,6 @@ fill(struct h2 *h)
 			abort(); /* no frame is larger: see SETTINGS */
 		memcpy(h->out + h->out_len, frame, (size_t)n);
 		h->out_len += (size_t)n;
-		h->queued += (uint64_t)n;
 	}
 	return true;
 }

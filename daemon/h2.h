@@ -32,14 +32,13 @@ struct h2_stream {
 	const struct http_source *source;
 	const struct http_sink *sink;
 	struct buf held;     /* of the answer; its sink has no room for it */
-	uint64_t head_at;    /* where in all that was sent it begins, */
-	uint64_t body_at;    /* and its body; UINT64_MAX: not written yet */
 	uint64_t moved;      /* pieces, either way */
 	size_t header_bytes; /* of the answer, unpacked */
 	int interim;         /* 1xx answers */
 	int fault_errno;     /* of the source or sink */
 	enum rpc_errno fault;
-	bool has_body, headers_came, whole, reset_by_server, crowded;
+	bool has_body, head_written, body_written, headers_came, whole,
+	    reset_by_server, crowded;
 	bool finished;
 	bool source_waits, sink_waits;
 };

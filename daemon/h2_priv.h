@@ -40,7 +40,6 @@ struct h2 {
 	uint64_t pinged_ms; /* 0: no answer is awaited */
 	size_t block_bytes; /* of the header block that is being read */
 	unsigned int idle_frames;
-	uint64_t queued; /* bytes ever put in out, to be written at once */
 	size_t out_len, out_sent;
 	char out[H2_RECORD + H2_FRAME];
 	char why[256]; /* it ends */

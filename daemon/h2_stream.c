@@ -20,17 +20,13 @@ enum http_outcome
 h2_outcome(const struct h2_stream *s)
 {
 	/*
-	 * A request can be carried out only once its body is there, of which
-	 * we know the first byte's place in what was sent. What is queued
-	 * counts: it is written even if its stream ends meanwhile.
+	 * A request can be carried out only once its body is there. What was
+	 * handed to nghttp2's frames counts: it is written even if its stream
+	 * ends meanwhile.
 	 */
-	uint64_t at = s->has_body ? s->body_at : s->head_at;
+	bool written = s->has_body ? s->body_written : s->head_written;
 
-	if (s->headers_came)
-		return HTTP_UNKNOWN;
-	if (s->session == NULL || s->session->queued <= at)
-		return HTTP_NOT_SENT;
-	return HTTP_UNKNOWN;
+	return s->headers_came || written ? HTTP_UNKNOWN : HTTP_NOT_SENT;
 }
 
 /* It is told of when nghttp2 has returned. */
@@ -135,6 +131,10 @@ refuse_answer(struct h2_stream *s, enum rpc_errno fault)
 	nghttp2_submit_rst_stream(
 	    h->ng, NGHTTP2_FLAG_NONE, s->id, NGHTTP2_CANCEL);
 	end_by_fault(s);
+	/* At once: of many that come together, one may make room for another.
+	 */
+	h->shared->bodies -= s->result.body.len;
+	buf_release(&s->result.body);
 }
 
 /* ---- the answer ---- */
@@ -339,14 +339,14 @@ h2_stream_closed(struct h2_stream *s, uint32_t code)
 static int
 before_send_cb(nghttp2_session *ng, const nghttp2_frame *f, void *arg)
 {
-	struct h2 *h = arg;
 	struct h2_stream *s;
 
+	(void)arg;
 	if (f->hd.type != NGHTTP2_HEADERS)
 		return 0;
 	s = nghttp2_session_get_stream_user_data(ng, f->hd.stream_id);
 	if (s != NULL)
-		s->head_at = h->queued;
+		s->head_written = true;
 	return 0;
 }
 
@@ -390,17 +390,16 @@ body_cb(nghttp2_session *ng, int32_t id, uint8_t *data, size_t n,
     uint32_t *flags, nghttp2_data_source *source, void *arg)
 {
 	struct h2_stream *s = nghttp2_session_get_stream_user_data(ng, id);
-	struct h2 *h = arg;
 	ssize_t r;
 
 	(void)source;
+	(void)arg;
 	if (s == NULL)
 		return NGHTTP2_ERR_DEFERRED; /* it is about to be reset */
 	r = read_body(s, data, n, flags);
 	if (r < 0)
 		return r;
-	if (s->body_at == UINT64_MAX)
-		s->body_at = h->queued;
+	s->body_written = true;
 	s->moved++;
 	return r;
 }
@@ -504,8 +503,6 @@ stream_init(struct h2_stream *s, struct h2 *h, const struct http_request *r)
 	s->source = r->source;
 	s->sink = r->sink;
 	s->has_body = r->body_len > 0 || r->source != NULL;
-	s->head_at = UINT64_MAX;
-	s->body_at = UINT64_MAX;
 	s->fault = RPC_OK;
 	buf_init(&s->held, H2_STREAM_WINDOW);
 }
