@@ -60,10 +60,10 @@ def script(stream, line, **more):
 # ---- output and exits ----
 
 def test_output_comes_while_it_runs(stream, client, capsule):
-    one = script(stream, "echo first; while [ ! -e /tmp/go ]; do sleep 0.02; done; echo last")
+    one = script(stream, "echo first; while [ ! -e go ]; do sleep 0.02; done; echo last")
     assert one.until("start")["pid"] > 0
     assert one.until("stdout")["text"] == "first\n"
-    client.send("file.write", {"capsule": capsule, "path": "/tmp/go", "text": ""})
+    client.send("file.write", {"capsule": capsule, "path": "/root/go", "text": ""})
     while one.answer is None:
         message = client.read()
         if message.get("method") == "event":
@@ -316,7 +316,7 @@ def test_it_ends_while_the_connection_is_down(stream, cloud):
 def test_lost_start_is_not_repeated(stream, cloud, client, capsule):
     fault(cloud, FIRST, {"cut": "reset"})
     with fails("outcome_unknown"):
-        script(stream, "echo x >> /tmp/count").result()
+        script(stream, "echo x >> count").result()
     assert len(starts(cloud)) <= 1
 
 

@@ -40,7 +40,7 @@ class Load:
             tokens = [f"{index}-{turn}-{i}" for i in range(4)]
             numbers = [client.send("exec.run", {
                 "capsule": self.capsule, "cmd": "sh",
-                "args": ["-c", f"echo {token} >>/root/tokens"]}) for token in tokens]
+                "args": ["-c", f"echo {token} >>tokens"]}) for token in tokens]
             for token, number in zip(tokens, numbers):
                 try:
                     client.wait(number)
