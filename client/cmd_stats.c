@@ -99,17 +99,16 @@ range_params(const struct range_opts *o)
 	return params;
 }
 
+/* Calls a method whose result has points, and prints them; takes params over.
+ */
 static int
-capsule_metrics(
-    struct ctl *ctl, const struct range_opts *o, const char *capsule)
+show_points(struct ctl *ctl, const char *method, struct json_object *params,
+    void (*print)(struct ctl *ctl, struct json_object *points))
 {
-	struct json_object *params = range_params(o), *result, *points;
+	struct json_object *result, *points;
 	struct wrenn_error err;
 
-	/* Unlike wrennd's own figures, these are somebody's. */
-	ctl->uses_server = true;
-	jx_add_str(params, "capsule", capsule);
-	if (ctl_call(ctl, "capsule.metrics", params, &result, &err) < 0)
+	if (ctl_call(ctl, method, params, &result, &err) < 0)
 		return ctl_fail(ctl, &err);
 	points = rows_of(result, "points", &err);
 	if (points == NULL) {
@@ -119,9 +118,21 @@ capsule_metrics(
 	if (ctl->out.json)
 		out_json(&ctl->out, result);
 	else
-		print_points(ctl, points);
+		print(ctl, points);
 	json_object_put(result);
 	return EXIT_OK;
+}
+
+static int
+capsule_metrics(
+    struct ctl *ctl, const struct range_opts *o, const char *capsule)
+{
+	struct json_object *params = range_params(o);
+
+	/* Unlike wrennd's own figures, these are somebody's. */
+	ctl->uses_server = true;
+	jx_add_str(params, "capsule", capsule);
+	return show_points(ctl, "capsule.metrics", params, print_points);
 }
 
 static int
@@ -244,28 +255,15 @@ print_days(struct ctl *ctl, struct json_object *points)
 static int
 usage_run(struct ctl *ctl, const void *opts, char **args)
 {
-	struct json_object *params = json_object_new_object(), *result, *points;
+	struct json_object *params = json_object_new_object();
 	const struct usage_opts *o = opts;
-	struct wrenn_error err;
 
 	(void)args;
 	if (o->from != NULL)
 		jx_add_str(params, "from", o->from);
 	if (o->to != NULL)
 		jx_add_str(params, "to", o->to);
-	if (ctl_call(ctl, "capsule.usage", params, &result, &err) < 0)
-		return ctl_fail(ctl, &err);
-	points = rows_of(result, "points", &err);
-	if (points == NULL) {
-		json_object_put(result);
-		return ctl_fail(ctl, &err);
-	}
-	if (ctl->out.json)
-		out_json(&ctl->out, result);
-	else
-		print_days(ctl, points);
-	json_object_put(result);
-	return EXIT_OK;
+	return show_points(ctl, "capsule.usage", params, print_days);
 }
 
 /* clang-format off */
